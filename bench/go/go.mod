@@ -1,0 +1,3 @@
+module gvthread/bench/go
+
+go 1.19
