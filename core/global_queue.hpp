@@ -47,8 +47,12 @@ class GlobalQueue {
   }
 
   // Takes up to `max` of the oldest, but no more than this worker's share, so that one worker does
-  // not drain what many wait for. They stay marked as queued. Returns how many.
-  u32 take_share(u32 workers, u32 max, T** threads) noexcept {
+  // not drain what many wait for. They stay marked as queued. Returns how many. All but the first
+  // go to keep(threads, count), which is called under the lock and puts them into the local queue:
+  // were they in no queue for a moment, a worker that looks then would go to sleep, and nobody
+  // would wake it for them. [INV-IDLE-3] Lock order: global, then local.
+  template <class Keep>
+  u32 take_share(u32 workers, u32 max, T** threads, Keep&& keep) noexcept {
     // Relaxed: a hint. Whoever needs to be sure uses any_ready().
     if (count_hint_.load(std::memory_order_relaxed) == 0) return 0;
     LockGuard<P> guard(lock_);
@@ -59,6 +63,7 @@ class GlobalQueue {
     if (count > here) count = here;
     for (u32 i = 0; i < count; ++i) threads[i] = ring_[head_++ & mask_];
     publish_count();
+    if (count > 1) keep(threads + 1, count - 1);
     return count;
   }
 
@@ -70,16 +75,6 @@ class GlobalQueue {
   u32 count() const noexcept {
     LockGuard<P> guard(lock_);
     return tail_ - head_;
-  }
-
-  bool check_consistency(u32 limit) const noexcept {
-    LockGuard<P> guard(lock_);
-    if (tail_ - head_ > limit || tail_ - head_ > mask_ + 1) return false;
-    for (u32 i = head_; i != tail_; ++i) {
-      const T* thread = ring_[i & mask_];
-      if (thread == nullptr || !thread->queued) return false;
-    }
-    return true;
   }
 
   // See List::audit(). memory: that of init().

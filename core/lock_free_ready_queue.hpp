@@ -52,8 +52,6 @@ class LockFreeReadyQueue {
     publish(local, tail + 1);
   }
 
-  void requeue(u32 worker, T& thread) noexcept { push(worker, thread); }
-
   void push_all(u32 worker, List<T>& batch) noexcept {
     while (!batch.empty()) {
       T* threads[kBatchMax];
@@ -98,19 +96,6 @@ class LockFreeReadyQueue {
       }
     }
     return false;
-  }
-
-  bool check_consistency(u32 limit) const noexcept {
-    for (u32 w = 0; w < workers_; ++w) {
-      const u32 head = locals_[w].head.load(std::memory_order_acquire);
-      const u32 tail = locals_[w].tail.load(std::memory_order_acquire);
-      if (tail - head > kLocalCapacity) return false;  // INV-RING-1
-      for (u32 i = head; i != tail; ++i) {
-        const T* thread = locals_[w].ring[i % kLocalCapacity].load(std::memory_order_relaxed);
-        if (thread == nullptr || !thread->queued) return false;
-      }
-    }
-    return global_.check_consistency(limit);
   }
 
   // See List::audit(). memory, workers, max_threads: those of init().
@@ -200,7 +185,7 @@ class LockFreeReadyQueue {
         __builtin_prefetch(get(local, head + kPrefetchBlock), 1);
         get(local, head + kPrefetchStack)->prefetch();
       }
-      if (workers_ == 1) {  // no thieves. Release: for check_consistency() on another OS thread
+      if (workers_ == 1) {  // no thieves. Release: for any_ready() on another OS thread
         local.head.store(head + 1, std::memory_order_release);
         return taken(thread);
       }
@@ -219,10 +204,15 @@ class LockFreeReadyQueue {
   [[gnu::noinline]] T* pop_global(Local& local) noexcept {
     T* threads[kBatchMax];
     const bool turn = local.pops % kGlobalInterval == 0;
-    const u32 count = global_.take_share(workers_, turn ? 1 : kLocalCapacity / 2, threads);
-    if (count == 0) return turn ? take_first(local) : nullptr;
-    refill(local, threads + 1, count - 1);
-    return taken(threads[0]);
+    // The rest fits: the local queue is empty unless it is the global one's turn.
+    const auto keep = [&](T** rest, u32 count) noexcept {
+      const u32 tail = local.tail.load(std::memory_order_relaxed);  // only written by this worker
+      for (u32 i = 0; i < count; ++i) put(local, tail + i, *rest[i]);
+      publish(local, tail + count);
+    };
+    const u32 most = turn ? 1 : kLocalCapacity / 2;
+    if (global_.take_share(workers_, most, threads, keep) != 0) return taken(threads[0]);
+    return turn ? take_first(local) : nullptr;
   }
 
   // Appends threads that are marked as queued already to the caller's own ring; what does not fit

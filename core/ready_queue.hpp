@@ -2,14 +2,20 @@
 //
 // ready_queue.hpp - the contract of every ready queue: per-worker local queues, one global queue
 // behind them.
-//   push      owner of a local queue only; a full local queue gives half of its threads to the
-//   global one. Nothing is lost. requeue   the same for a thread that has just given up this
-//   worker: nobody needs to be woken for it. pop       owner only; every kGlobalInterval-th looks
-//   at the global queue first, so that it can't starve. steal     an idle worker takes ceil(n/2) of
-//   another's, so that a lone thread behind a hog can be taken. any_ready exact for whoever has
-//   announced itself idle before (ORD-IDLE-1): it misses no thread whose push is followed
-//             by a look at the idle word that saw no such announcement. Waking a worker is the
-//             scheduler's task.
+//
+//   push       owner of a local queue only; a full local queue gives half of its threads to the
+//              global one. Nothing is lost.
+//   pop        owner only; every kGlobalInterval-th looks at the global queue first, so that it
+//              can't starve.
+//   steal      an idle worker takes ceil(n/2) of another's, so that a lone thread behind a hog can
+//              be taken.
+//   any_ready  exact for whoever has announced itself idle before (ORD-IDLE-1): it misses no thread
+//              whose push is followed by a look at the idle word that saw no such announcement, and
+//              none that a pop moves from the global queue to a local one. Threads that a steal has
+//              in hand it may miss: the thief is counted as searching, and looks once more.
+//   audit      held still: every thread in it, see List::audit().
+//
+// Waking a worker is the scheduler's task.
 // Invariants: INV-RQ-1, INV-RQ-2, INV-RQ-3 (a local queue is FIFO), INV-STEAL-1, INV-STEAL-2.
 // Source: the shape is that of Go's scheduler (Vyukov, "Scalable Go Scheduler Design", 2012).
 #pragma once
@@ -37,9 +43,6 @@ concept ReadyQueue = requires(Q& q, const Q& cq, u32 worker, u32 max_threads, T&
   { q.pop(worker) } noexcept -> std::same_as<T*>;
   { q.steal(worker) } noexcept -> std::same_as<T*>;  // for `worker`, from all others
   { cq.any_ready() } noexcept -> std::same_as<bool>;
-  {
-    cq.check_consistency(worker)
-  } noexcept -> std::same_as<bool>;  // held still; at most that many threads
 };
 
 }  // namespace gvt::core

@@ -285,12 +285,6 @@ class Scheduler {
   }
   const Config& config() const noexcept { return config_; }
 
-  // The parts' own checks, for a runtime held still.
-  bool check_consistency() const noexcept {
-    return queue_.check_consistency(config_.max_threads) &&
-           timers_.check_consistency(config_.max_threads);
-  }
-
  private:
   friend class Auditor<Parts>;
 

@@ -30,8 +30,6 @@ class SelectedReadyQueue {
   [[gnu::always_inline]] inline void push(u32 worker, T& thread) noexcept {
     select([&](auto& queue) { queue.push(worker, thread); });
   }
-  void requeue(u32 worker, T& thread) noexcept { push(worker, thread); }
-
   void push_all(u32 worker, List<T>& batch) noexcept {
     select([&](auto& queue) { queue.push_all(worker, batch); });
   }
@@ -46,10 +44,6 @@ class SelectedReadyQueue {
   }
   bool any_ready() const noexcept {
     return kind_ == QueueKind::lock_free ? lock_free_.any_ready() : simple_.any_ready();
-  }
-  bool check_consistency(u32 limit) const noexcept {
-    return kind_ == QueueKind::lock_free ? lock_free_.check_consistency(limit)
-                                         : simple_.check_consistency(limit);
   }
   template <class Visit>
   const char* audit(const void* memory, u32 workers, u32 max_threads,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // simple_ready_queue.hpp - the ready queue with a SpinLock around each list: the plain one, to
-// compare others with. Contract and invariants: core/ready_queue.hpp. No two of its locks are held
-// at once: threads move through a batch. Tests: tests/unit/ready_queue_test.cpp. Model:
+// compare others with. Contract and invariants: core/ready_queue.hpp. No two local locks are held
+// at once: stolen threads move through a batch. Tests: tests/unit/ready_queue_test.cpp. Model:
 // model/spec.hpp. Source: steal-half after Hendler and Shavit, PODC 2002.
 #pragma once
 
@@ -41,8 +41,6 @@ class SimpleReadyQueue {
     if (!overflow.empty()) global_.push_all(overflow);
   }
 
-  void requeue(u32 worker, T& thread) noexcept { push(worker, thread); }
-
   void push_all(u32 worker, List<T>& batch) noexcept {
     Local& local = locals_[worker];
     {
@@ -59,8 +57,7 @@ class SimpleReadyQueue {
   T* pop(u32 worker) noexcept {
     Local& local = locals_[worker];
     if (++local.pops % kGlobalInterval == 0) {
-      T* thread = nullptr;
-      if (global_.take_share(workers_, 1, &thread) != 0) return taken(thread);
+      if (T* thread = take_share(worker, 1)) return thread;
     }
     // Relaxed: only the owner adds, so a stale count is at worst too high, and the list decides
     // then.
@@ -70,13 +67,7 @@ class SimpleReadyQueue {
       local.publish_count();
       if (thread != nullptr) return thread;
     }
-    T* threads[kLocalCapacity / 2];
-    const u32 count = global_.take_share(workers_, kLocalCapacity / 2, threads);
-    if (count == 0) return nullptr;
-    List<T> batch;
-    for (u32 i = 1; i < count; ++i) batch.push_back(*taken(threads[i]));
-    if (!batch.empty()) push_all(worker, batch);
-    return taken(threads[0]);
+    return take_share(worker, kLocalCapacity / 2);
   }
 
   T* steal(u32 thief) noexcept {
@@ -106,15 +97,6 @@ class SimpleReadyQueue {
       if (!locals_[w].list.empty()) return true;
     }
     return false;
-  }
-
-  bool check_consistency(u32 limit) const noexcept {
-    for (u32 w = 0; w < workers_; ++w) {
-      LockGuard<P> guard(locals_[w].lock);
-      if (!locals_[w].list.check_consistency(limit)) return false;
-      if (locals_[w].list.count() > kLocalCapacity) return false;
-    }
-    return global_.check_consistency(limit);
   }
 
   // See List::audit(). memory, workers, max_threads: those of init().
@@ -148,6 +130,19 @@ class SimpleReadyQueue {
     GVT_INVARIANT("INV-RQ-1", thread->queued);
     thread->queued = false;
     return thread;
+  }
+
+  // The oldest of the global queue, or null; its share of the others fits into the local queue,
+  // which is empty unless `max` is 1.
+  T* take_share(u32 worker, u32 max) noexcept {
+    T* threads[kLocalCapacity / 2];
+    const auto keep = [this, worker](T** rest, u32 count) noexcept {
+      Local& local = locals_[worker];
+      LockGuard<P> guard(local.lock);
+      for (u32 i = 0; i < count; ++i) local.list.push_back(*taken(rest[i]));
+      local.publish_count();
+    };
+    return global_.take_share(workers_, max, threads, keep) != 0 ? taken(threads[0]) : nullptr;
   }
 
   Local* locals_ = nullptr;

@@ -126,16 +126,6 @@ class Timers {
     return earliest_ns() < armed_ns_;
   }
 
-  // Heaps in order and no more than `limit` sleepers; the timers must be held still.
-  bool check_consistency(u32 limit) const noexcept GVT_NO_THREAD_SAFETY_ANALYSIS {
-    u64 sleepers = 0;
-    for (u32 w = 0; w < workers_; ++w) {
-      if (!per_worker_[w].heap.check_consistency()) return false;
-      sleepers += per_worker_[w].heap.count();
-    }
-    return sleepers <= limit;
-  }
-
   // See List::audit(). memory, threads, workers, capacity: those of init(). visit(worker, entry).
   template <class Visit>
   const char* audit(const std::byte* memory, const Sleeper* threads, u32 workers, u32 capacity,

@@ -940,7 +940,6 @@ class KernelRig {
     for (const u8 invoked : invoked_) {
       if (invoked != 1) return fail("INV-STEAL-1", __LINE__, "a thread never ran");
     }
-    if (!kernel().check_consistency()) return fail("INV-RQ-2", __LINE__, "check_consistency");
     if (!memory_.marks_intact()) return fail("INV-STACK-1", __LINE__, "a stack has overflowed");
     check_at_rest(kNever);
   }

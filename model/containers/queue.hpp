@@ -20,6 +20,7 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
+#include "model/consistent.hpp"
 #include "model/containers/list.hpp"
 #include "model/containers/queue_model.hpp"
 #include "model/plain_port.hpp"
@@ -34,13 +35,12 @@ class AnyQueue {
   virtual bool newest_goes_along() const = 0;
   virtual void init(u32 workers, u32 threads, u32 first_index) = 0;
   virtual void push(u32 worker, Node& node) = 0;
-  virtual void requeue(u32 worker, Node& node) = 0;
   virtual void push_all(u32 worker, core::List<Node>& batch) = 0;
   virtual void push_global(core::List<Node>& batch) = 0;
   virtual Node* pop(u32 worker) = 0;
   virtual Node* steal(u32 thief) = 0;
   virtual bool any_ready() const = 0;
-  virtual bool check_consistency(u32 limit) const = 0;
+  virtual bool consistent(u32 limit) const = 0;
 };
 
 template <class Queue, u32 kCapacity, bool kRing, bool kFirstIndex, QueueKind kKind>
@@ -51,6 +51,8 @@ class QueueUnderTest final : public AnyQueue {
   u32 capacity() const override { return kCapacity; }
   bool newest_goes_along() const override { return kRing; }
   void init(u32 workers, u32 threads, u32 first_index) override {
+    workers_ = workers;
+    threads_ = threads;
     queue_.~Queue();
     new (&queue_) Queue{};
     if constexpr (kFirstIndex) {
@@ -60,17 +62,20 @@ class QueueUnderTest final : public AnyQueue {
     }
   }
   void push(u32 worker, Node& node) override { queue_.push(worker, node); }
-  void requeue(u32 worker, Node& node) override { queue_.requeue(worker, node); }
   void push_all(u32 worker, core::List<Node>& batch) override { queue_.push_all(worker, batch); }
   void push_global(core::List<Node>& batch) override { queue_.push_global(batch); }
   Node* pop(u32 worker) override { return queue_.pop(worker); }
   Node* steal(u32 thief) override { return queue_.steal(thief); }
   bool any_ready() const override { return queue_.any_ready(); }
-  bool check_consistency(u32 limit) const override { return queue_.check_consistency(limit); }
+  bool consistent(u32 limit) const override {
+    return model::consistent(queue_, memory_, workers_, threads_, limit);
+  }
 
  private:
   alignas(64) std::byte memory_[Queue::required_bytes(kQueueWorkers, kQueueThreads)];
   Queue queue_;
+  u32 workers_ = 0;
+  u32 threads_ = 0;
 };
 
 GVT_MODEL_BEGIN
@@ -79,8 +84,8 @@ class QueueRig {
  public:
   static constexpr const char* kName = "ring";
   static constexpr const char* kSetup[] = {"queue", "workers", "below_wrap", "many"};
-  static constexpr const char* kOps[] = {"push",     "pop",         "steal",       "requeue",
-                                         "push_all", "push_global", "interrupted", "corrupt"};
+  static constexpr const char* kOps[] = {"push",        "pop",         "steal",  "push_all",
+                                         "push_global", "interrupted", "corrupt"};
 
   void start(const Program& program, Checker& check) {
     intruder = Intruder{};
@@ -105,9 +110,8 @@ class QueueRig {
     const u32 count = 1 + (op.b % 8) * many_;
     const u32 code = static_cast<u32>(op.code % std::size(kOps));
     switch (code) {
-      case 0:
-      case 3: {
-        for (u32 i = 0; i < count; ++i) push(worker, code == 3);
+      case 0: {
+        for (u32 i = 0; i < count; ++i) push(worker);
         break;
       }
       case 1: {
@@ -120,10 +124,10 @@ class QueueRig {
         expect(check, "steal", real, [&](QueueModel& m) { return m.steal(worker); });
         break;
       }
-      case 4:
-      case 5: push_batch(worker, count, code == 5, check); break;
-      case 6: interrupted(op, check); break;
-      case 7: corrupt(op.a, check); break;
+      case 3:
+      case 4: push_batch(worker, count, code == 4, check); break;
+      case 5: interrupted(op, check); break;
+      case 6: corrupt(op.a, check); break;
     }
     look(check, node_count_ < kQueueThreads);
   }
@@ -159,14 +163,10 @@ class QueueRig {
     return id;
   }
 
-  void push(u32 worker, bool requeue) {
+  void push(u32 worker) {
     if (!any_free()) return;
     const u32 id = take_free();
-    if (requeue) {
-      queue_->requeue(worker, nodes_[id]);
-    } else {
-      queue_->push(worker, nodes_[id]);
-    }
+    queue_->push(worker, nodes_[id]);
     for (u32 i = 0; i < model_count_; ++i) models_[i].push(worker, id);
   }
 
@@ -212,13 +212,13 @@ class QueueRig {
     Node& node = nodes_[which % fresh_];
     if (!node.queued) return;
     node.queued = false;
-    check.that("INV-RQ-1", "a thread's mark is lost, and check_consistency finds nothing",
-               !queue_->check_consistency(node_count_));
+    check.that("INV-RQ-1", "a thread's mark is lost, and the audit finds nothing",
+               !queue_->consistent(node_count_));
     node.queued = true;
     const u32 here = static_cast<u32>(models_[0].global.size());
     if (model_count_ == 1 && here > 0) {
-      check.that("INV-GQ-1", "more threads than exist, and check_consistency finds nothing",
-                 !queue_->check_consistency(here - 1));
+      check.that("INV-GQ-1", "more threads than exist, and the audit finds nothing",
+                 !queue_->consistent(here - 1));
     }
   }
 
@@ -246,14 +246,14 @@ class QueueRig {
     for (u32 i = 0; i < model_count_; ++i) agree += models_[i].any_ready() == ready ? 1 : 0;
     check.same("INV-IDLE-1", "any_ready", ready, agree > 0 ? ready : !ready);
     if (consistency) {
-      check.that("INV-RQ-2", "check_consistency", queue_->check_consistency(node_count_));
+      check.that("INV-RQ-2", "audit", queue_->consistent(node_count_));
     }
   }
 
   // ---- the interrupted operation ----
 
   // One side of the pair: `count` operations of one worker.
-  enum class Act : u8 { pop, push, requeue, steal };
+  enum class Act : u8 { pop, push, steal };
   struct Side {
     Act act;
     u32 worker;
@@ -279,12 +279,11 @@ class QueueRig {
     Side outer{};
     Side inner{};
     const u32 burst = 1 + op.b / 16u % 8;
-    switch ((op.a >> 1) % 5) {
+    switch ((op.a >> 1) % 4) {
       case 0: outer = {Act::pop, owner, 1}, inner = {Act::steal, thief, 1}; break;
       case 1: outer = {Act::push, owner, 1}, inner = {Act::steal, thief, 1}; break;
-      case 2: outer = {Act::requeue, owner, 1}, inner = {Act::steal, thief, 1}; break;
-      case 3: outer = {Act::steal, thief, 1}, inner = {Act::pop, owner, burst}; break;
-      case 4: outer = {Act::steal, thief, 1}, inner = {Act::push, owner, burst}; break;
+      case 2: outer = {Act::steal, thief, 1}, inner = {Act::pop, owner, burst}; break;
+      case 3: outer = {Act::steal, thief, 1}, inner = {Act::push, owner, burst}; break;
     }
     reserve(outer, outer_ids_);
     reserve(inner, inner_ids_);
@@ -336,8 +335,8 @@ class QueueRig {
   // Threads that a side will push are chosen beforehand: the same ones in both orders.
   void reserve(const Side& side, Fifo& ids) {
     ids.clear();
-    const bool pushes = side.act == Act::push || side.act == Act::requeue;
-    for (u32 i = 0; pushes && i < side.count && any_free(); ++i) ids.push_back(take_free());
+    for (u32 i = 0; side.act == Act::push && i < side.count && any_free(); ++i)
+      ids.push_back(take_free());
   }
   void release(Fifo& ids) {
     while (!ids.empty()) QueueModel::move_first(ids, free_);
@@ -354,9 +353,6 @@ class QueueRig {
         case Act::push:
           if (i < ids.size()) queue_->push(side.worker, nodes_[ids[i]]);
           break;
-        case Act::requeue:
-          if (i < ids.size()) queue_->requeue(side.worker, nodes_[ids[i]]);
-          break;
       }
     }
     return results;
@@ -369,7 +365,6 @@ class QueueRig {
         case Act::pop: results.id[results.count++] = model.pop(side.worker); break;
         case Act::steal: results.id[results.count++] = model.steal(side.worker); break;
         case Act::push:
-        case Act::requeue:
           if (i < ids.size()) model.push(side.worker, ids[i]);
           break;
       }

@@ -7,6 +7,7 @@
 #include <new>
 
 #include "arch/x86_64/context.hpp"
+#include "core/audit.hpp"
 #include "core/scheduler.hpp"
 #include "core/selected_ready_queue.hpp"
 
@@ -157,8 +158,8 @@ static_assert(gvt::check_config(kConfig).ok());
 struct BareMemory {
   alignas(gvt::kPageBytes) static inline std::byte stacks[kConfig.max_threads][kConfig.slot_bytes];
 
-  std::byte* top(u32 slot) noexcept { return stacks[slot] + kConfig.slot_bytes; }
-  std::byte* bottom(u32 slot) noexcept { return stacks[slot]; }
+  std::byte* top(u32 slot) const noexcept { return stacks[slot] + kConfig.slot_bytes; }
+  std::byte* bottom(u32 slot) const noexcept { return stacks[slot]; }
   u32 admit(u32, u32 count) noexcept { return count; }
   u32 prepare(u32, u32 count) noexcept { return count; }
   void discard(const u32*, u32) noexcept {}
@@ -170,6 +171,7 @@ struct Parts {
   using Memory = BareMemory;
 };
 using Kernel = gvt::core::Scheduler<Parts>;
+using Audit = gvt::core::Auditor<Parts>;
 
 // The size does not depend on the queue kind, so it is known here for both.
 constexpr u64 kKernelBytes = Kernel::required_bytes(kConfig);
@@ -186,6 +188,7 @@ struct Counts {
 Counts counts;
 Kernel* kernel;
 gvt::Handle handles[kThreads];
+gvt::u8 audit_scratch[kThreads + 1];
 
 void expect_ok(gvt::Error error, u64& count) noexcept {
   ++(error == gvt::Error::ok ? count : counts.errors);
@@ -258,7 +261,8 @@ bool run_with(gvt::QueueKind queue) noexcept {
   good &= right("errors", counts.errors, 0);
   good &= right("kernel: spawned", kernel->count(gvt::core::Count::spawned), kThreads + 1);
   good &= right("kernel: ended", kernel->count(gvt::core::Count::ended), kThreads + 1);
-  good &= right("kernel: consistent", kernel->check_consistency(), true);
+  const Audit audit(*kernel, config_with(queue), kernel_memory, &stack_memory);
+  good &= right("kernel: audit", static_cast<gvt::u64>(audit.full(audit_scratch).code), 0);
   return good;
 }
 

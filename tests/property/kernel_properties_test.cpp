@@ -261,12 +261,11 @@ struct Property {
   const char* name;
   const char* sentence;
   void (*run)();
-  enum When : u8 { always, once, by_name } when = always;
+  bool once = false;
 };
 
 constexpr Property kProperties[] = {
-    {"word_steps", "each step of a thread's word is the specification's", word_steps,
-     Property::once},
+    {"word_steps", "each step of a thread's word is the specification's", word_steps, true},
     {"kernel_serial", "one worker: results, states and the order of running are specified",
      kernel_serial},
     {"kernel_schedule", "under any schedule of workers and foreign threads nothing differs",
@@ -274,7 +273,7 @@ constexpr Property kProperties[] = {
     {"kernel_faults", "nor under early and late waits, a frozen clock and refused guards",
      kernel_faults},
     {"kernel_work_conserving", "no worker sleeps while a thread waits behind a blocked worker",
-     kernel_work_conserving, Property::by_name},
+     kernel_work_conserving},
     {"kernel_determinism", "a program replays bit for bit from its token", kernel_determinism},
     {"kernel_bytes", "every byte string is a legal program", kernel_bytes},
     {"audit_corrupt", "a look at a corrupt runtime ends, and names what is broken", audit_corrupt},
@@ -351,13 +350,13 @@ int main(int argc, char** argv) {
   canary = std::getenv("GVT_CANARY") != nullptr;
   bool good = true;
   for (const Property& property : kProperties) {
-    bool wanted = argc == 1 && property.when != Property::by_name;
+    bool wanted = argc == 1;
     for (int i = 1; i < argc; ++i) wanted = wanted || argv[i] == std::string(property.name);
     if (!wanted) continue;
     const u64 before = operations;
     const auto start = std::chrono::steady_clock::now();
     const std::string text = std::string(property.name) + ": " + property.sentence;
-    if (property.when == Property::once) {
+    if (property.once) {
       good = rc::check(text,
                        [&] {
                          static bool done = false;

@@ -37,6 +37,7 @@ class AlignedBytes {
  public:
   explicit AlignedBytes(u64 bytes) : lines_((bytes + 63) / 64 + 1) {}
   std::byte* data() noexcept { return lines_.data()->bytes; }
+  const std::byte* data() const noexcept { return lines_.data()->bytes; }
 
  private:
   struct alignas(64) Line {

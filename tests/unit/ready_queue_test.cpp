@@ -14,6 +14,7 @@
 #include "core/lock_free_ready_queue.hpp"
 #include "core/selected_ready_queue.hpp"
 #include "core/simple_ready_queue.hpp"
+#include "model/consistent.hpp"
 #include "tests/support/build.hpp"
 #include "tests/support/death.hpp"
 #include "tests/support/ports.hpp"
@@ -65,6 +66,11 @@ class ReadyQueueTest : public testing::Test {
     memory_ = std::make_unique<test::AlignedBytes>(Queue::required_bytes(workers, max_threads));
     queue_ = std::make_unique<Queue>();
     queue_->init(memory_->data(), workers, max_threads, C::kKind);
+    workers_ = workers;
+    max_threads_ = max_threads;
+  }
+  bool consistent(u32 limit) const {
+    return model::consistent(*queue_, memory_->data(), workers_, max_threads_, limit);
   }
   Queue& q() { return *queue_; }
 
@@ -94,6 +100,8 @@ class ReadyQueueTest : public testing::Test {
 
   std::unique_ptr<test::AlignedBytes> memory_;
   std::unique_ptr<Queue> queue_;
+  u32 workers_ = 0;
+  u32 max_threads_ = 0;
 };
 TYPED_TEST_SUITE(ReadyQueueTest, Cases);
 
@@ -105,7 +113,7 @@ TYPED_TEST(ReadyQueueTest, Empty) {
       EXPECT_EQ(this->q().steal(w), nullptr);
     }
     EXPECT_FALSE(this->q().any_ready());
-    EXPECT_TRUE(this->q().check_consistency(0));
+    EXPECT_TRUE(this->consistent(0));
   }
 }
 
@@ -117,7 +125,7 @@ TYPED_TEST(ReadyQueueTest, One) {
       this->q().push(0, nodes[0]);
       EXPECT_TRUE(nodes[0].queued);
       EXPECT_TRUE(this->q().any_ready());
-      EXPECT_TRUE(this->q().check_consistency(1));
+      EXPECT_TRUE(this->consistent(1));
       EXPECT_EQ(this->q().pop(0), &nodes[0]);
       EXPECT_FALSE(nodes[0].queued);
       EXPECT_FALSE(this->q().any_ready());
@@ -131,7 +139,7 @@ TYPED_TEST(ReadyQueueTest, ALocalQueueIsFirstInFirstOut) {
     auto nodes = make_nodes(this->kCapacity);
     for (int round = 0; round < 3; ++round) {
       this->push(0, nodes, 0, this->kCapacity);  // full
-      EXPECT_TRUE(this->q().check_consistency(this->kCapacity));
+      EXPECT_TRUE(this->consistent(this->kCapacity));
       EXPECT_EQ(this->drain(0), this->numbers(0, this->kCapacity));
     }
   }
@@ -143,7 +151,7 @@ TYPED_TEST(ReadyQueueTest, OneMoreThanFullLosesNothing) {
     const u32 count = this->kCapacity + extra;
     auto nodes = make_nodes(count);
     this->push(0, nodes, 0, count);
-    EXPECT_TRUE(this->q().check_consistency(count));
+    EXPECT_TRUE(this->consistent(count));
     auto got = this->drain(0);
     std::sort(got.begin(), got.end());
     EXPECT_EQ(got, this->numbers(0, count));
@@ -156,7 +164,7 @@ TYPED_TEST(ReadyQueueTest, OverflowGoesToTheGlobalQueueWhereOthersFindIt) {
   const u32 count = this->kCapacity * 5 + 1;
   auto nodes = make_nodes(count);
   this->push(0, nodes, 0, count);
-  EXPECT_TRUE(this->q().check_consistency(count));
+  EXPECT_TRUE(this->consistent(count));
   std::vector<u32> got;
   // Worker 1 does not steal here: what it pops lies in the global queue.
   while (Node* n = this->q().pop(1)) got.push_back(n->value);
@@ -177,7 +185,7 @@ TYPED_TEST(ReadyQueueTest, PushAllBehindAnAlmostFullQueue) {
     for (u32 i = there; i < count; ++i) batch.push_back(nodes[i]);
     this->q().push_all(0, batch);
     ASSERT_TRUE(batch.empty());
-    ASSERT_TRUE(this->q().check_consistency(count));
+    ASSERT_TRUE(this->consistent(count));
     auto got = this->drain(0);
     std::sort(got.begin(), got.end());
     ASSERT_EQ(got, this->numbers(0, count));
@@ -329,7 +337,7 @@ TYPED_TEST(ReadyQueueTest, RandomOperationsOnThreeWorkersLoseNothing) {
     }
     ASSERT_EQ(this->q().any_ready(), queued != 0);
     if (step % 64 == 0) {
-      ASSERT_TRUE(this->q().check_consistency(count));
+      ASSERT_TRUE(this->consistent(count));
       u32 marked = 0;
       for (const Node& n : nodes) marked += n.queued ? 1 : 0;
       ASSERT_EQ(marked, queued);
@@ -379,7 +387,7 @@ TYPED_TEST(ReadyQueueTest, OwnerAndTwoThievesConsumeEachItemOnce) {
   for (auto& t : thieves) t.join();
   for (u32 i = 0; i < items; ++i) ASSERT_EQ(consumed[i].load(), 1u) << i;
   EXPECT_FALSE(queue.any_ready());
-  EXPECT_TRUE(queue.check_consistency(0));
+  EXPECT_TRUE(this->consistent(0));
 }
 
 // Two items pass through a queue of three workers for ever: what is stolen comes back.
@@ -425,7 +433,7 @@ TYPED_TEST(ReadyQueueTest, ANodeMarkedAsNotQueuedIsSeen) {
   auto nodes = make_nodes(1);
   this->q().push(0, nodes[0]);
   nodes[0].queued = false;
-  EXPECT_FALSE(this->q().check_consistency(1));
+  EXPECT_FALSE(this->consistent(1));
   EXPECT_PANIC((void)this->q().pop(0), "INV-RQ-1");
   nodes[0].queued = true;
 }
@@ -496,7 +504,7 @@ TEST(Trap, RingIndexWrap) {
     for (u32 round = 0; round < 8; ++round) {
       for (Node& n : nodes) queue.push(0, n);
       ASSERT_TRUE(queue.any_ready());
-      ASSERT_TRUE(queue.check_consistency(4));
+      ASSERT_TRUE(model::consistent(queue, memory.data(), 2, 16'384, 4));
       ASSERT_EQ(queue.steal(1), &nodes[0]);
       ASSERT_EQ(queue.pop(1), &nodes[1]);
       ASSERT_EQ(queue.pop(1), nullptr);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/audit.hpp"
 #include "core/lock_free_ready_queue.hpp"
 #include "core/simple_ready_queue.hpp"
 #include "gvthread/kernel.hpp"
@@ -68,6 +69,11 @@ struct Rig {
     EXPECT_TRUE(kernel.all_ended());
   }
 
+  Finding audit() const {
+    std::vector<u8> scratch(config.max_threads);
+    return Auditor<Parts>(kernel, config, memory.kernel_memory(), &memory).full(scratch.data());
+  }
+
   Config config;
   platform_linux::Memory memory;
   Sched kernel;
@@ -103,7 +109,7 @@ TYPED_TEST(SchedulerTest, ManyMoreThreadsThanTheQueueHolds) {
     EXPECT_EQ(ran.load(), 100u);
     EXPECT_EQ(rig.kernel.count(Count::ended), 100u);
     EXPECT_EQ(rig.kernel.count(Count::yields), 1000u);
-    EXPECT_TRUE(rig.kernel.check_consistency());
+    EXPECT_TRUE(rig.audit().ok());
   }
 }
 
