@@ -194,9 +194,9 @@ class Auditor {
     if (thread.stack >= c_.max_threads || (scratch[thread.stack] & kStack) != 0)
       return {AuditCode::stack, "INV-STACK-1", id};
     scratch[thread.stack] |= kStack;
-    const auto* sp = static_cast<const std::byte*>(Parts::Port::stack_pointer(thread.context));
-    const bool inside = sp >= stacks_->bottom(thread.stack) && sp < stacks_->top(thread.stack);
-    return inside || runs ? Finding{} : Finding{AuditCode::stack, "INV-CTX-2", id};
+    const bool inside =
+        runs || stacks_->holds(thread.stack, Parts::Port::stack_pointer(thread.context));
+    return inside ? Finding{} : Finding{AuditCode::stack, "INV-CTX-2", id};
   }
 
   const Kernel& s_;

@@ -24,7 +24,7 @@ enum class GuardMode : u8 {
 
 inline constexpr u32 kMaxWorkers = 56;            // one bit each in IdleSet's word
 inline constexpr u32 kMaxThreads = u32{1} << 24;  // 16 777 216
-inline constexpr u64 kMinSlotBytes = 16 * 1024;   // guard page and 12 KiB of stack
+inline constexpr u64 kMinSlotBytes = 16 * 1024;
 inline constexpr u64 kMaxSlotBytes = u64{1} << 30;
 inline constexpr u64 kMaxStackSpace = u64{1} << 46;  // half of the 47-bit user address space
 inline constexpr u64 kPageBytes = 4096;
@@ -32,7 +32,7 @@ inline constexpr u64 kPageBytes = 4096;
 struct Config {
   u32 workers = 1;                    // OS threads that run green threads: 1 .. kMaxWorkers
   u32 max_threads = 16384;            // threads alive at once: 1 .. kMaxThreads
-  u64 slot_bytes = 16 * 1024 * 1024;  // address space of one stack and its guard: a power of two
+  u64 slot_bytes = 16 * 1024 * 1024;  // address space of one stack: a power of two
   QueueKind queue = QueueKind::lock_free;
   GuardMode guards = GuardMode::automatic;
   u32 warm_stacks = 4096;  // free stacks that keep their pages; those above give them back

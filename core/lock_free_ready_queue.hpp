@@ -68,7 +68,7 @@ class LockFreeReadyQueue {
 
   [[gnu::always_inline]] inline T* pop(u32 worker) noexcept {
     Local& local = locals_[worker];
-    if (++local.pops % kGlobalInterval != 0) [[likely]] {
+    if (--local.until_global != 0) [[likely]] {
       if (T* thread = take_first(local)) [[likely]]
         return thread;
     }
@@ -118,7 +118,7 @@ class LockFreeReadyQueue {
   struct Local {
     alignas(64) typename P::template Atomic<u32> head{0};  // oldest; moved by whoever consumes
     alignas(64) typename P::template Atomic<u32> tail{0};  // next free; moved by the owner
-    u32 pops = 0;                                          // the owner's
+    u32 until_global = kGlobalInterval;                    // the owner's pops
     u32 lone_left = 0;  // the owner's, as a thief: how often it left a lone thread
     alignas(64) typename P::template Atomic<T*> ring[kLocalCapacity]{};
   };
@@ -152,9 +152,13 @@ class LockFreeReadyQueue {
 
   // ORD-RING-1: at least release, pairs with take_half(). ORD-IDLE-1 (c): seq_cst, because the look
   // at the idle word that follows must not overtake it. With one worker there is none to wake for a
-  // local thread.
+  // local thread. (An order chosen by an expression would be seq_cst always: it must be constant.)
   [[gnu::always_inline]] inline void publish(Local& local, u32 tail) noexcept {
-    local.tail.store(tail, workers_ > 1 ? std::memory_order_seq_cst : std::memory_order_release);
+    if (workers_ == 1) [[likely]] {
+      local.tail.store(tail, std::memory_order_release);
+    } else {
+      local.tail.store(tail, std::memory_order_seq_cst);
+    }
   }
 
   // The ring was full: its older half and the thread go to the global queue. A thief may make room
@@ -203,7 +207,8 @@ class LockFreeReadyQueue {
   // turn.
   [[gnu::noinline]] T* pop_global(Local& local) noexcept {
     T* threads[kBatchMax];
-    const bool turn = local.pops % kGlobalInterval == 0;
+    const bool turn = local.until_global == 0;
+    if (turn) local.until_global = kGlobalInterval;
     // The rest fits: the local queue is empty unless it is the global one's turn.
     const auto keep = [&](T** rest, u32 count) noexcept {
       const u32 tail = local.tail.load(std::memory_order_relaxed);  // only written by this worker

@@ -58,18 +58,22 @@ concept Port = requires(typename P::template Atomic<u32>& word, typename P::Cont
 // first used (admit: where the kernel may refuse one, so that spawn can say so) or when stacks are
 // (prepare: where it can't, so that unused stacks cost nothing).
 template <class M>
-concept StackMemory = requires(M& m, const M& cm, u32 first, u32 count, const u32* slots) {
-  { cm.top(first) } noexcept -> std::same_as<std::byte*>;     // end of the slot, 16-byte aligned
-  { cm.bottom(first) } noexcept -> std::same_as<std::byte*>;  // lowest usable byte, above the guard
-  {
-    m.admit(first, count)
-  } noexcept -> std::same_as<u32>;  // how many more threads may exist, <= count
-  {
-    m.prepare(first, count)
-  } noexcept -> std::same_as<u32>;  // how many of these stacks are usable, <= count
-  {
-    m.discard(slots, count)
-  } noexcept -> std::same_as<void>;  // give the pages of these stacks back
-};
+concept StackMemory =
+    requires(M& m, const M& cm, u32 first, u32 count, const u32* slots, const void* stack) {
+      { cm.top(first) } noexcept -> std::same_as<std::byte*>;  // end of the slot, 16-byte aligned
+      {
+        cm.bottom(first)
+      } noexcept -> std::same_as<std::byte*>;  // lowest usable byte, above the guard
+      { cm.holds(first, stack) } noexcept -> std::same_as<bool>;  // a byte of that stack
+      {
+        m.admit(first, count)
+      } noexcept -> std::same_as<u32>;  // how many more threads may exist, <= count
+      {
+        m.prepare(first, count)
+      } noexcept -> std::same_as<u32>;  // how many of these stacks are usable, <= count
+      {
+        m.discard(slots, count)
+      } noexcept -> std::same_as<void>;  // give the pages of these stacks back
+    };
 
 }  // namespace gvt::core

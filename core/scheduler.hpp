@@ -290,9 +290,6 @@ class Scheduler {
 
   static constexpr u32 kNobody = IdleSet<P>::kNobody;
 
-  // Dispatches between two looks at the clock: one costs 29 ns, so half a ns a switch.
-  static constexpr u32 kTimerInterval = 61;
-
   // Initial stack pointers differ by multiples of 64 bytes: else the tops of all stacks share cache
   // sets.
   static constexpr u32 kColours = 32;
@@ -329,7 +326,7 @@ class Scheduler {
   // Switching.
   // The next ready thread of this worker, or null.
   [[gnu::always_inline]] inline Green* pick(Worker& w) noexcept {
-    if (++w.picks % kTimerInterval == 0) [[unlikely]]
+    if (--w.until_timers == 0) [[unlikely]]
       expire_timers(w);
     return queue_.pop(w.index);
   }
@@ -358,9 +355,7 @@ class Scheduler {
   [[gnu::always_inline]] inline typename P::Context& enter(Worker& w, Green& thread) noexcept {
     if (thread.stack == Green::kNoStack) [[unlikely]]
       bind_stack(w, thread);
-    auto* sp = static_cast<std::byte*>(P::stack_pointer(thread.context));
-    GVT_INVARIANT("INV-CTX-2",
-                  sp >= stacks_->bottom(thread.stack) && sp < stacks_->top(thread.stack));
+    GVT_INVARIANT("INV-CTX-2", stacks_->holds(thread.stack, P::stack_pointer(thread.context)));
     set_current(w, thread);
     return thread.context;
   }
@@ -567,6 +562,7 @@ class Scheduler {
   }
   // Makes due sleepers ready, on all heaps: their own workers may be busy. True if there were any.
   [[gnu::noinline]] bool expire_timers(Worker& w) noexcept {
+    w.until_timers = kTimerInterval;
     if (timers_.earliest_ns() == kNever) return false;
     const u64 now = P::now_ns();
     bool any = false;

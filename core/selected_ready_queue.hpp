@@ -55,7 +55,9 @@ class SelectedReadyQueue {
  private:
   template <class F>
   [[gnu::always_inline]] decltype(auto) select(F&& f) noexcept {
-    return kind_ == QueueKind::lock_free ? f(lock_free_) : f(simple_);
+    if (kind_ == QueueKind::lock_free) [[likely]]
+      return f(lock_free_);
+    return f(simple_);
   }
 
   QueueKind kind_ = QueueKind::lock_free;

@@ -56,7 +56,8 @@ class SimpleReadyQueue {
 
   T* pop(u32 worker) noexcept {
     Local& local = locals_[worker];
-    if (++local.pops % kGlobalInterval == 0) {
+    if (--local.until_global == 0) {
+      local.until_global = kGlobalInterval;
       if (T* thread = take_share(worker, 1)) return thread;
     }
     // Relaxed: only the owner adds, so a stale count is at worst too high, and the list decides
@@ -119,7 +120,7 @@ class SimpleReadyQueue {
     mutable SpinLock<P> lock;
     List<T> list GVT_GUARDED_BY(lock);
     typename P::template Atomic<u32> count_hint{0};
-    u32 pops = 0;  // the owner's
+    u32 until_global = kGlobalInterval;  // the owner's pops
 
     void publish_count() noexcept GVT_REQUIRES(lock) {
       count_hint.store(list.count(), std::memory_order_relaxed);  // a hint, see pop()

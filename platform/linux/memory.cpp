@@ -101,10 +101,10 @@ MapError Memory::map(const Config& config, u64 kernel_bytes) noexcept {
     const u64 budget = mprotect_guard_budget();
     if (config.max_threads > budget) return {Error::map_limit, ENOMEM, budget};
   }
-  slot_bytes_ = config.slot_bytes;
+  stride_bytes_ = config.slot_bytes + kPageBytes;
   slots_ = config.max_threads;
   const u64 kernel_space = round_up(kernel_bytes, kPageBytes);
-  total_bytes_ = kernel_space + u64{slots_} * slot_bytes_;
+  total_bytes_ = kernel_space + u64{slots_} * stride_bytes_;
   // NORESERVE: the space is promised, not the memory.
   void* base = mmap(nullptr, total_bytes_, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -119,7 +119,7 @@ Memory& Memory::operator=(Memory&& from) noexcept {
   base_ = from.base_;
   stacks_ = from.stacks_;
   total_bytes_ = from.total_bytes_;
-  slot_bytes_ = from.slot_bytes_;
+  stride_bytes_ = from.stride_bytes_;
   slots_ = from.slots_;
   mode_ = from.mode_;
   guarded_.store(from.guarded_.load(std::memory_order_relaxed),
@@ -159,7 +159,7 @@ bool Memory::install_guards(u32 end) noexcept {
   if (end <= begin) return true;
   if (mode_ == GuardMode::mprotect) {
     for (u32 slot = begin; slot < end; ++slot) {
-      if (mprotect(stacks_ + u64{slot} * slot_bytes_, kPageBytes, PROT_NONE) != 0) return false;
+      if (mprotect(stacks_ + u64{slot} * stride_bytes_, kPageBytes, PROT_NONE) != 0) return false;
       guarded_.store(slot + 1, std::memory_order_release);
     }
     return true;
@@ -168,7 +168,7 @@ bool Memory::install_guards(u32 end) noexcept {
     iovec ranges[kRanges];
     u32 n = 0;
     for (; n < kRanges && slot < end; ++n, ++slot)
-      ranges[n] = {stacks_ + u64{slot} * slot_bytes_, kPageBytes};
+      ranges[n] = {stacks_ + u64{slot} * stride_bytes_, kPageBytes};
     if (!advise(ranges, n, kMadvGuardInstall)) return false;
     guarded_.store(slot, std::memory_order_release);
   }
@@ -179,7 +179,7 @@ void Memory::discard(const u32* slots, u32 count) noexcept {
   while (count > 0) {
     iovec ranges[kRanges];
     const u32 n = count < kRanges ? count : kRanges;
-    for (u32 i = 0; i < n; ++i) ranges[i] = {bottom(slots[i]), slot_bytes_ - kPageBytes};
+    for (u32 i = 0; i < n; ++i) ranges[i] = {bottom(slots[i]), stride_bytes_ - kPageBytes};
     // Refused only for locked memory, which then keeps its pages: a loss of memory, not of
     // correctness.
     advise(ranges, n, MADV_DONTNEED);
@@ -190,10 +190,10 @@ void Memory::discard(const u32* slots, u32 count) noexcept {
 
 u32 Memory::guard_at(const void* address) const noexcept {
   const auto at = static_cast<const std::byte*>(address) - stacks_;
-  if (stacks_ == nullptr || at < 0 || static_cast<u64>(at) >= u64{slots_} * slot_bytes_)
+  if (stacks_ == nullptr || at < 0 || static_cast<u64>(at) >= u64{slots_} * stride_bytes_)
     return ~u32{0};
-  return static_cast<u64>(at) % slot_bytes_ < kPageBytes
-             ? static_cast<u32>(static_cast<u64>(at) / slot_bytes_)
+  return static_cast<u64>(at) % stride_bytes_ < kPageBytes
+             ? static_cast<u32>(static_cast<u64>(at) / stride_bytes_)
              : ~u32{0};
 }
 

@@ -160,6 +160,9 @@ struct BareMemory {
 
   std::byte* top(u32 slot) const noexcept { return stacks[slot] + kConfig.slot_bytes; }
   std::byte* bottom(u32 slot) const noexcept { return stacks[slot]; }
+  bool holds(u32 slot, const void* address) const noexcept {
+    return address >= bottom(slot) && address < top(slot);
+  }
   u32 admit(u32, u32 count) noexcept { return count; }
   u32 prepare(u32, u32 count) noexcept { return count; }
   void discard(const u32*, u32) noexcept {}

@@ -83,7 +83,7 @@ TEST_P(MemoryGuards, LayoutAndAlignment) {
     for (u32 s = 0; s < 5; ++s) {
       EXPECT_EQ(reinterpret_cast<usize>(m.memory.top(s)) % 64, 0u);
       EXPECT_EQ(reinterpret_cast<usize>(m.memory.bottom(s)) % kPageBytes, 0u);
-      EXPECT_EQ(m.memory.top(s) - m.memory.bottom(s), static_cast<long>(slot - kPageBytes));
+      EXPECT_EQ(m.memory.top(s) - m.memory.bottom(s), static_cast<long>(slot));
       if (s > 0) {
         EXPECT_EQ(m.memory.bottom(s) - kPageBytes, m.memory.top(s - 1));
       }
@@ -98,7 +98,7 @@ TEST_P(MemoryGuards, KernelMemoryIsZeroAndStacksAreWritable) {
   std::memset(m.memory.kernel_memory(), 1, 3 * kPageBytes);
   m.use(40);
   for (u32 s = 0; s < 40; ++s) {
-    std::memset(m.memory.bottom(s), 1, kSlot - kPageBytes);
+    std::memset(m.memory.bottom(s), 1, kSlot);
   }
 }
 
@@ -155,7 +155,7 @@ TEST_P(MemoryGuards, DiscardReturnsPagesAndKeepsTheGuard) {
   Mapped m(config_of(100, GetParam()), kPageBytes);
   ASSERT_EQ(m.error.error, Error::ok);
   m.use(100);
-  const u64 usable = kSlot - kPageBytes;
+  const u64 usable = kSlot;
   u32 odd[50];
   for (u32 s = 0; s < 100; ++s) {
     std::memset(m.memory.bottom(s), 0x5a, usable);
@@ -186,7 +186,7 @@ TEST(Memory, MoveLeavesTheSourceEmpty) {
   Memory moved(std::move(m.memory));
   EXPECT_EQ(moved.kernel_memory(), base);
   EXPECT_EQ(m.memory.kernel_memory(), nullptr);
-  EXPECT_EQ(moved.top(3) - moved.bottom(3), static_cast<long>(kSlot - kPageBytes));
+  EXPECT_EQ(moved.top(3) - moved.bottom(3), static_cast<long>(kSlot));
   moved.unmap();
 }
 
@@ -248,7 +248,7 @@ TEST(MemoryDeathTest, AGuardThatTheKernelRefusesLaterPanics) {
   Mapped m(config_of(64, GuardMode::madvise), kPageBytes);
   EXPECT_PANIC(
       {
-        munmap(m.memory.kernel_memory() + kPageBytes, 64 * kSlot);
+        munmap(m.memory.kernel_memory() + kPageBytes, 64 * (kSlot + kPageBytes));
         m.memory.prepare(0, 1);
       },
       "INV-GUARD-1");
