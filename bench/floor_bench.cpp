@@ -15,13 +15,11 @@
 #include <queue>
 #include <thread>
 
-#include "arch/x86_64/context.hpp"
 #include "bench/common.hpp"
 
 namespace {
 
 using namespace bench;
-using Arch = gvt::x86_64::Arch;
 constexpr u64 kSlotBytes = 64 * 1024;
 constexpr u64 kPageBytes = 4096;
 
@@ -33,100 +31,89 @@ char* map_pages(u64 bytes) {
   return static_cast<char*>(memory);
 }
 
-// ---- switch: two stacks, and the shortest code that is a switch: three words saved and loaded,
-// and a jump, which predicts better than a ret to where no call came from. Floating-point control
-// is not kept, what the compiler needs of the registers it spills itself ----
+// ---- switch: what the textbooks have, a function that pushes what the ABI calls callee-saved,
+// changes stacks, pops and returns; floating-point control is not kept. Every context calls it from
+// one place, so that returns are predicted ----
 
-struct BareContext {
-  void* sp;
-  void* frame;
-  void* resume;
-};
+extern "C" void gvt_bench_bare_switch(void** save, void* load);
+asm(R"(
+  .text
+  .type gvt_bench_bare_switch, @function
+gvt_bench_bare_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+  .size gvt_bench_bare_switch, .-gvt_bench_bare_switch
+)");
 
-[[gnu::always_inline]] inline void bare_switch_context(BareContext& from, BareContext& to) {
-  BareContext* save = &from;
-  BareContext* load = &to;
-  asm volatile(
-      "leaq 1f(%%rip), %%rax\n\t"
-      "movq %%rsp, (%%rdi)\n\t"
-      "movq %%rbp, 8(%%rdi)\n\t"
-      "movq %%rax, 16(%%rdi)\n\t"
-      "movq (%%rsi), %%rsp\n\t"
-      "movq 8(%%rsi), %%rbp\n\t"
-      "jmpq *16(%%rsi)\n"
-      "1:\n\t"
-      : "+D"(save), "+S"(load)
-      :
-      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "memory",
-        "cc", "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-        "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-}
-
-BareContext main_context;
-BareContext other_context;
-
-[[noreturn]] void bare_partner() {
-  for (;;) bare_switch_context(other_context, main_context);
-}
-
-void bare_switch(Options& o, const Report& report) {
-  o.default_to(2, 100'000'000);
-  alignas(16) static char stack[kSlotBytes];
-  // As after a call: 8 past a multiple of 16.
-  other_context = {stack + sizeof stack - 8, nullptr, reinterpret_cast<void*>(&bare_partner)};
-  bare_switch_context(main_context, other_context);
-  Meter meter;
-  meter.start();
-  for (u64 i = 0; i < o.ops / 2; ++i) bare_switch_context(main_context, other_context);
-  meter.stop();
-  report.per_op(meter, o.ops);
-}
-
-// ---- yield: a ring of contexts, each of which switches to the next. Stacks in 64 KiB slots, with
-// staggered tops, or they would all begin in one set of the cache ----
+// ---- yield: a ring of contexts, each of which switches to the next. The tops of the stacks are
+// staggered by 64 bytes and by a page, or they would share few sets of the caches and of the TLB
+// ----
 
 struct alignas(64) RingContext {
-  Arch::Context context;
-  u64 index;
+  void* sp;
 };
 struct Ring {
   std::vector<RingContext> contexts;
-  Arch::Context main;
+  void* main;
   u64 left = 0;
   u64 started = 0;
 };
 Ring ring;
 
-void ring_entry(void*) {
+[[noreturn]] void ring_entry() {
   const u64 i = ring.started++;
   RingContext& me = ring.contexts[i];
   RingContext& next = ring.contexts[i + 1 == ring.contexts.size() ? 0 : i + 1];
   for (;;) {
     // One branch a turn; the main context resumes whoever left for it.
     if (--ring.left == 0) [[unlikely]]
-      Arch::switch_context(me.context, ring.main, nullptr);
-    Arch::switch_context(me.context, next.context, nullptr);
+      gvt_bench_bare_switch(&me.sp, ring.main);
+    gvt_bench_bare_switch(&me.sp, next.sp);
   }
 }
 
 void context_ring(Options& o, const Report& report) {
-  o.default_to(1000, 50'000'000);
-  char* stacks = map_pages(o.threads * kSlotBytes);
+  constexpr u64 kStride = kSlotBytes + kPageBytes;
+  constexpr u64 kSavedRegisters = 6;
+  char* stacks = map_pages(o.threads * kStride);
   ring.contexts.resize(o.threads);
   for (u64 i = 0; i < o.threads; ++i) {
-    Arch::make_context(ring.contexts[i].context, stacks + (i + 1) * kSlotBytes - i % 32 * 64,
-                       ring_entry);
+    auto* top = reinterpret_cast<u64*>(stacks + (i + 1) * kStride - i % 32 * 64);
+    // As after a call: 8 past a multiple of 16.
+    top[-2] = reinterpret_cast<u64>(&ring_entry);
+    ring.contexts[i].sp = top - 2 - kSavedRegisters;
   }
   // Twice around, to end where the measured part resumes: at the last context.
   ring.left = 2 * o.threads;
-  Arch::switch_context(ring.main, ring.contexts[0].context, nullptr);
+  gvt_bench_bare_switch(&ring.main, ring.contexts[0].sp);
   const u64 turns = o.rounds() * o.threads;
   ring.left = turns;
   Meter meter;
   meter.start();
-  Arch::switch_context(ring.main, ring.contexts[o.threads - 1].context, nullptr);
+  gvt_bench_bare_switch(&ring.main, ring.contexts[o.threads - 1].sp);
   meter.stop();
   report.per_op(meter, turns);
+}
+void bare_switch(Options& o, const Report& report) {
+  o.default_to(2, 100'000'000);
+  context_ring(o, report);
+}
+void bare_ring(Options& o, const Report& report) {
+  o.default_to(1000, 50'000'000);
+  context_ring(o, report);
 }
 
 // ---- atomics and the kernel ----
@@ -211,12 +198,13 @@ void page_touch(Options& o, const Report& report) {
 
 // As many pages as there are parked threads, at the stride of their slots.
 void million_pages(Options& o, const Report& report) {
+  constexpr u64 kStride = kSlotBytes + kPageBytes;  // the guard's
   o.default_to(1'000'000, 1);
-  char* memory = map_pages(o.threads * kSlotBytes);
+  char* memory = map_pages(o.threads * kStride);
   const u64 rss_before = self_bytes("VmRSS:"), pte_before = self_bytes("VmPTE:");
   Meter meter;
   meter.start();
-  for (u64 i = 0; i < o.threads; ++i) static_cast<volatile char*>(memory)[i * kSlotBytes] = 1;
+  for (u64 i = 0; i < o.threads; ++i) static_cast<volatile char*>(memory)[i * kStride] = 1;
   meter.stop();
   const auto n = static_cast<double>(o.threads);
   const double rss = static_cast<double>(self_bytes("VmRSS:") - rss_before);
@@ -275,7 +263,7 @@ struct Floor {
   u64 max_workers;
 };
 constexpr Floor kFloors[] = {
-    {"switch", bare_switch, 1},     {"yield", context_ring, 1},    {"cmpxchg", cmpxchg, 1},
+    {"switch", bare_switch, 1},     {"yield", bare_ring, 1},       {"cmpxchg", cmpxchg, 1},
     {"futex", futex_round_trip, 2}, {"page-touch", page_touch, 1}, {"million", million_pages, 1},
     {"lateness", lateness, 1},
 };
