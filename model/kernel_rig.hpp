@@ -772,8 +772,9 @@ class KernelRig {
       case OpCode::sleep: return begin_wait(actor, spec::Wait::object, after);
       case OpCode::join:
         if (actor.taken) {
-          // After the first wait was ended by something else, the wake that is owed.
-          if (t.state != spec::State::ready || !on_stack_of(id)) return false;
+          // After the first wait was ended by something else, the wake that is owed. One that has
+          // not left its stack yet is still in its first wait, and meets its own deadline.
+          if (t.state != spec::State::ready || t.on_stack || !on_stack_of(id)) return false;
           if (const char* broken = spec_.dispatch(id))
             return fail(broken, __LINE__, kNotReady), true;
           spec_.end_sleep(id);
