@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "model/bytes.hpp"
+#include "model/rig.hpp"
 #include "model/sim_port.hpp"
 
 // Calls function(argument) with the six callee-saved registers as given, and stores what they hold
@@ -79,10 +80,10 @@ struct {
   u32 contexts = 2;
   model::Bytes input;
   u64 pattern = 0;
-} run;
+} state;
 
 void broken(const char* what) {
-  std::fprintf(stderr, "INV-CTX-3: context %u: %s\n", run.running, what);
+  std::fprintf(stderr, "INV-CTX-3: context %u: %s\n", state.running, what);
   __builtin_trap();
 }
 
@@ -102,29 +103,29 @@ struct FloatingPointControl {
 // All exceptions stay masked; rounding, flush to zero and precision vary. The x87 status may hold
 // exceptions that another context has raised.
 FloatingPointControl some_control() {
-  const u32 a = run.input.byte();
-  const u32 b = run.input.byte();
+  const u32 a = state.input.byte();
+  const u32 b = state.input.byte();
   static constexpr u16 kPrecisions[4] = {0x000, 0x200, 0x300, 0x300};  // 1 is reserved
   return {x86_64::kInitialMxcsr | (a & 3) << 13 | (a & 4) << 13 | (a & 8) << 3 | (a >> 4 & 7),
           static_cast<u16>(0x7f | kPrecisions[b & 3] | (b & 12) << 8)};
 }
 
 GVT_SWITCHES void go_to(void* next) {
-  const u32 self = run.running;
+  const u32 self = state.running;
   const u32 to = static_cast<u32>(reinterpret_cast<u64>(next));
   if (to == self) return;
-  run.running = to;
-  Sanitizer::fiber_leave(run.fiber[self], run.fiber[to], false);
-  void* told = Arch::switch_context(run.context[self], run.context[to],
+  state.running = to;
+  Sanitizer::fiber_leave(state.fiber[self], state.fiber[to], false);
+  void* told = Arch::switch_context(state.context[self], state.context[to],
                                     reinterpret_cast<void*>(u64{self} + 1));
-  Sanitizer::fiber_enter(run.fiber[self]);
-  run.running = self;
+  Sanitizer::fiber_enter(state.fiber[self]);
+  state.running = self;
   if (told == nullptr) broken("the switch has lost its argument");
 }
 
 u64 next_pattern() {
-  run.pattern = run.pattern * 6364136223846793005u + 1442695040888963407u;
-  return run.pattern ^ run.pattern >> 29;
+  state.pattern = state.pattern * 6364136223846793005u + 1442695040888963407u;
+  return state.pattern ^ state.pattern >> 29;
 }
 
 void switch_once(u32 depth) {
@@ -136,12 +137,13 @@ void switch_once(u32 depth) {
     u64 registers[6];
     u64 expected[6];
     for (u32 i = 0; i < 6; ++i) expected[i] = registers[i] = next_pattern();
-    const u8 where = run.input.byte();
-    const u32 next = where % run.contexts;
+    const u8 where = state.input.byte();
+    const u32 next = where % state.contexts;
     const FloatingPointControl control = some_control();
     control.set();
     gvt_fz_call_with(registers, go_to, reinterpret_cast<void*>(u64{next}));
     if (FloatingPointControl::now() != control) broken("floating-point control");
+    if (canary) expected[0] ^= 1;  // then every switch is found to be wrong
     for (u32 i = 0; i < 6; ++i) {
       if (registers[i] != expected[i]) broken("a callee-saved register");
     }
@@ -150,15 +152,15 @@ void switch_once(u32 depth) {
 }
 
 void body(void* argument) {
-  const u32 self = run.running;
-  Sanitizer::fiber_enter(run.fiber[self]);
+  const u32 self = state.running;
+  Sanitizer::fiber_enter(state.fiber[self]);
   if (argument == nullptr) broken("a first argument");
   const FloatingPointControl fresh = FloatingPointControl::now();
   if (fresh.mxcsr != x86_64::kInitialMxcsr || fresh.x87 != x86_64::kInitialX87Control)
     broken("a new context's floating-point control");
   if (reinterpret_cast<u64>(__builtin_frame_address(0)) % 16 != 0)
     broken("a new stack's alignment");
-  while (!run.input.empty()) switch_once(run.input.byte() % 4);
+  while (!state.input.empty()) switch_once(state.input.byte() % 4);
   go_to(reinterpret_cast<void*>(u64{kMain}));
   broken("a context runs after its end");
 }
@@ -166,21 +168,21 @@ void body(void* argument) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const u8* data, usize size) {
-  run.input = model::Bytes(data, size < 4096 ? size : 4096);
-  run.contexts = 2 + run.input.byte() % (kContexts - 1);
-  run.pattern = run.input.number32();
-  run.running = kMain;
+  state.input = model::Bytes(data, size < 4096 ? size : 4096);
+  state.contexts = 2 + state.input.byte() % (kContexts - 1);
+  state.pattern = state.input.number32();
+  state.running = kMain;
   const FloatingPointControl mine = FloatingPointControl::now();
-  run.fiber[kMain] = {};
-  Sanitizer::fiber_adopt(run.fiber[kMain]);
-  for (u32 i = 0; i < run.contexts; ++i) {
-    Arch::make_context(run.context[i], sim_stacks[i] + kStackBytes - (i * 64), &body);
-    Sanitizer::fiber_create(run.fiber[i], sim_stacks[i], kStackBytes);
+  state.fiber[kMain] = {};
+  Sanitizer::fiber_adopt(state.fiber[kMain]);
+  for (u32 i = 0; i < state.contexts; ++i) {
+    Arch::make_context(state.context[i], sim_stacks[i] + kStackBytes - (i * 64), &body);
+    Sanitizer::fiber_create(state.fiber[i], sim_stacks[i], kStackBytes);
   }
   go_to(nullptr);
   if (FloatingPointControl::now() != mine) broken("the caller's floating-point control");
 #if defined(GVT_TSAN)
-  for (u32 i = 0; i < run.contexts; ++i) Sanitizer::fiber_destroy(run.fiber[i]);
+  for (u32 i = 0; i < state.contexts; ++i) Sanitizer::fiber_destroy(state.fiber[i]);
 #endif
   return 0;
 }

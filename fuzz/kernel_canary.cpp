@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // kernel_canary.cpp - with GVT_CANARY in the environment the kernel's targets must fail, as the
-// containers' do: each run that joins a thread then breaks a rule. `ci/fuzz --canary` asks for it.
+// containers' do: each run that joins a thread, in fz_ctx each that switches, then breaks a rule.
+// `ci/fuzz --canary` asks for it.
 #include <cstdlib>
 
 #include "model/rig.hpp"
