@@ -6,6 +6,7 @@
 #include "model/rig.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const gvt::u8* data, gvt::usize size) {
+  gvt::sim::work_conserving = true;
   gvt::sim::run_or_trap(data, size, false);
   return 0;
 }

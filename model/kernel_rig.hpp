@@ -26,18 +26,15 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic pop
 #endif
+#include "model/coverage.hpp"
 #include "model/rig.hpp"
 #include "model/spec.hpp"
 
-// Comparisons lead a fuzzer nowhere, and to count their branches would cost it half of its speed.
-#if defined(__clang__)
-#define GVT_NO_COVERAGE __attribute__((noinline, no_sanitize("coverage")))
-#else
-#define GVT_NO_COVERAGE
-#endif
-
 namespace gvt::sim {
 
+GVT_MODEL_BEGIN
+
+using model::really;
 using Green = core::Thread<Port>;
 
 // The ring with its indexes just below the wrap.
@@ -166,7 +163,7 @@ class KernelRig {
 
   // ---- life of a run ----
 
-  GVT_NO_COVERAGE void start(const Program& program) {
+  void start(const Program& program) {
     const Shape& s = program.shape;
     program_ = &program;
     for (auto& script : scripts_) script.clear();
@@ -201,7 +198,7 @@ class KernelRig {
     std::memset(blocked_, 0, sizeof blocked_);
     std::memset(foreign_of_, 0, sizeof foreign_of_);
     pending_reservations_ = 0;
-    operations_ = comparisons_ = 0;
+    operations_ = comparisons_ = rests_ = 0;
     cut_ = false;
     ops_left_ = large_ ? 400 : 80;
     spawns_left_ = large_ ? 130 : 20;
@@ -280,7 +277,7 @@ class KernelRig {
     const bool until_drained = index == 0 && rig.program_->shape.until_drained;
     for (;;) {
       const Emptiness before = rig.emptiness();
-      const Error error = rig.kernel().run_worker(index, until_drained);
+      const Error error = really([&] { return rig.kernel().run_worker(index, until_drained); });
       if (error != Error::ok) rig.fail("INV-RUN-1", __LINE__, "run_worker refused");
       if (!until_drained) break;
       if (!rig.was_empty_since(before))
@@ -309,7 +306,7 @@ class KernelRig {
       while (rig.phase_.plain() < 2) Port::wait(rig.phase_, 1, kNever);
     }
     rig.quitting_ = true;
-    rig.kernel().quit();
+    really([&] { rig.kernel().quit(); });
     rig.call_runner();
   }
 
@@ -503,13 +500,13 @@ class KernelRig {
   void yield(Actor& self) {
     begin(self, OpCode::yield);
     if (self.id != kNobody) spec_.yield(self.id);
-    Kernel::yield();
+    really([] { Kernel::yield(); });
     finish(self, true);
   }
 
   void park(Actor& self, u64 deadline_ns) {
     begin(self, deadline_ns == kNever ? OpCode::park : OpCode::park_until, {}, deadline_ns);
-    const Error result = Kernel::park(deadline_ns);
+    const Error result = really([=] { return Kernel::park(deadline_ns); });
     finish(self, true);
     answer(self,
            self.id == kNobody ? result == Error::wrong_context : spec_.allows_park(self.id, result),
@@ -518,7 +515,7 @@ class KernelRig {
 
   void sleep(Actor& self, u64 deadline_ns) {
     begin(self, OpCode::sleep, {}, deadline_ns);
-    const Error result = Kernel::sleep_until(deadline_ns);
+    const Error result = really([=] { return Kernel::sleep_until(deadline_ns); });
     finish(self, true);
     if (self.id != kNobody)
       return answer(self, spec_.allows_sleep(self.id, result, deadline_ns), result);
@@ -529,7 +526,8 @@ class KernelRig {
 
   void step_on(Actor& self, OpCode code, Handle target) {
     begin(self, code, target);
-    const Error result = code == OpCode::unpark ? kernel().unpark(target) : kernel().cancel(target);
+    const Error result = really(
+        [&] { return code == OpCode::unpark ? kernel().unpark(target) : kernel().cancel(target); });
     const bool lived = self.target_lived;
     finish(self);
     answer(self, spec_.allows_step(target, result, self.taken, lived), result);
@@ -537,7 +535,7 @@ class KernelRig {
 
   void join(Actor& self, Handle target, u64 deadline_ns) {
     begin(self, OpCode::join, target, deadline_ns);
-    const Error result = kernel().join(target, deadline_ns);
+    const Error result = really([&] { return kernel().join(target, deadline_ns); });
     finish(self, true);
     const bool known = self.target_known;
     answer(self, !canary && spec_.allows_join(self.id, target, deadline_ns, result, known), result);
@@ -547,7 +545,7 @@ class KernelRig {
     begin(self, OpCode::name);
     char text[40] = "";
     for (u32 i = 0; i < arg % 40; ++i) text[i] = static_cast<char>('a' + arg % 26);
-    kernel().set_name(*Kernel::current_thread(), text);
+    really([&] { kernel().set_name(*Kernel::current_thread(), text); });
     std::memcpy(self.name, text, sizeof text);
     self.name[core::kNameBytes - 1] = 0;
     finish(self);
@@ -561,7 +559,7 @@ class KernelRig {
     if (kernel().count(core::Count::ended) > spec_.ended)
       fail("INV-DRAIN-1", __LINE__, "more ended than there were");
     const Emptiness before = emptiness();
-    if (kernel().all_ended() && !was_empty_since(before))
+    if (really([&] { return kernel().all_ended(); }) && !was_empty_since(before))
       fail("INV-DRAIN-1", __LINE__, "all_ended() is early");
     if (self.id != kNobody) {
       const Green& thread = *Kernel::current_thread();
@@ -582,7 +580,7 @@ class KernelRig {
   void wait_drained(Actor& self) {
     begin(self, OpCode::wait_drained);
     const Emptiness before = emptiness();
-    const Error result = kernel().wait_drained();
+    const Error result = really([&] { return kernel().wait_drained(); });
     finish(self);
     if (self.id != kNobody) return answer(self, result == Error::wrong_context, result);
     if (!was_empty_since(before))
@@ -604,7 +602,7 @@ class KernelRig {
   void stop(Actor& self) {
     begin(self, OpCode::stop);
     spec_.stop();
-    kernel().stop();
+    really([&] { kernel().stop(); });
     spec_.stopped = true;
     finish(self);
   }
@@ -617,7 +615,7 @@ class KernelRig {
     self.reserving = true;
     ++pending_reservations_;
     mark_full();
-    const Result<Green*> result = kernel().reserve();
+    const Result<Green*> result = really([&] { return kernel().reserve(); });
     if (result.ok()) {
       Green& thread = *result.value();
       if (thread.id >= config_.max_threads || spec_.threads[thread.id].alive() ||
@@ -642,7 +640,7 @@ class KernelRig {
 
   // The number of slots that may be in use grows only here; each operation that reserves and
   // overlaps with a moment at which no slot is left may say so. [INV-SLOT-3]
-  GVT_NO_COVERAGE void mark_full() {
+  void mark_full() {
     World::Still still(world);
     const u64 used = pending_reservations_ + spec_.spawned - kernel().count(core::Count::ended);
     if (used <= config_.max_threads) return;
@@ -666,7 +664,8 @@ class KernelRig {
     char name[8];
     std::memcpy(name, payload->name, sizeof name);
     self.target = {thread->id, 0};
-    const Handle handle = kernel().publish(*thread, &green_main, named ? name : nullptr);
+    const Handle handle =
+        really([&] { return kernel().publish(*thread, &green_main, named ? name : nullptr); });
     if (!self.taken) fail("INV-SLOT-1", __LINE__, "a spawn has not begun a life");
     if (handle != self.target) fail("INV-SLOT-1", __LINE__, "spawn returns another thread");
     issued_.push_back(handle);
@@ -681,7 +680,7 @@ class KernelRig {
     Green* thread = reserve(self, OpCode::abandon);
     if (thread == nullptr) return;
     reserved_[thread->id] = false;
-    kernel().abandon(*thread);
+    really([&] { kernel().abandon(*thread); });
     --pending_reservations_;
     self.reserving = false;
     finish(self);
@@ -700,7 +699,7 @@ class KernelRig {
     return true;
   }
 
-  GVT_NO_COVERAGE void on_word(const void* atomic, u64 before, u64 after) {
+  void on_word(const void* atomic, u64 before, u64 after) {
     const usize offset = static_cast<usize>(static_cast<const std::byte*>(atomic) -
                                             reinterpret_cast<const std::byte*>(threads_));
     const u32 id = static_cast<u32>(offset / sizeof(Green));
@@ -860,7 +859,7 @@ class KernelRig {
     if (at_comparison != nullptr) at_comparison(*this, comparisons_);
   }
 
-  GVT_NO_COVERAGE void compare_all() {
+  void compare_all() {
     const Auditor& audit = auditor();
     places_.assign(config_.max_threads, 0);
     order_.clear();
@@ -910,7 +909,7 @@ class KernelRig {
   }
   void check_quiet() { check_at_rest(kNever); }
 
-  GVT_NO_COVERAGE void check_at_rest(u64 armed_ns) {
+  void check_at_rest(u64 armed_ns) {
     World::Still still(world);
     u32 blocked = 0;
     for (u32 w = 0; w < config_.workers; ++w) blocked += blocked_[worker_of_[w]] ? 1 : 0;
@@ -922,6 +921,8 @@ class KernelRig {
     if (blocked < config_.workers && !spec_.inv_tmr_2(armed_ns))
       return fail("INV-TMR-2", __LINE__, "no worker will wake in time for the first sleeper");
     if (!spec_.inv_park_1()) return fail("INV-PARK-1", __LINE__, "a thread waits for what it has");
+    // As in compare(): at the last rest of a run always.
+    if (large_ && armed_ns != kNever && ++rests_ % 8 != 0) return;
     compare_all();
     if (world.failed()) return;
     const core::Finding finding = auditor().full(scratch_);
@@ -931,7 +932,7 @@ class KernelRig {
     if (!auditor().step(cursor).ok()) fail("INV-AUD-1", __LINE__, "so does its walk");
   }
 
-  GVT_NO_COVERAGE void check_end() {
+  void check_end() {
     World::Still still(world);
     const auto count = [this](core::Count kind) { return kernel().count(kind); };
     if (count(core::Count::spawned) != spec_.spawned || count(core::Count::ended) != spec_.ended ||
@@ -995,6 +996,7 @@ class KernelRig {
   u64 pending_reservations_ = 0;
   u32 operations_ = 0;
   u32 comparisons_ = 0;
+  u32 rests_ = 0;  // of a large runtime
   u32 ops_left_ = 0;
   u32 spawns_left_ = 0;
   bool cut_ = false;
@@ -1005,5 +1007,7 @@ class KernelRig {
   Atomic<u32> again_{0};
   Atomic<u32> phase_{0};
 };
+
+GVT_MODEL_END
 
 }  // namespace gvt::sim

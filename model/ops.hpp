@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "model/bytes.hpp"
+#include "model/coverage.hpp"
 
 namespace gvt::sim {
 
@@ -90,6 +91,8 @@ struct Program {
 inline constexpr usize kShapeBytes = 2;
 inline constexpr usize kOpBytes = 2;
 
+GVT_MODEL_BEGIN
+
 inline void decode(const u8* data, usize size, Program& into) {
   const model::Sections sections = model::split_sections(data, size);
   model::Bytes in(sections.program);
@@ -130,6 +133,8 @@ inline std::vector<u8> encode(const Program& p) {
   }
   return model::join_sections({program, p.schedule, p.faults});
 }
+
+GVT_MODEL_END
 
 // For people: the shape, then a line per script.
 std::string describe(const Program& p);

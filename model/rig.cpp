@@ -8,6 +8,8 @@
 
 #include "model/kernel_rig.hpp"
 
+GVT_MODEL_BEGIN
+
 namespace gvt::sim {
 
 bool canary = false;
@@ -92,3 +94,5 @@ std::string report(const Program& program, const RunResult& result) {
 }
 
 }  // namespace gvt::sim
+
+GVT_MODEL_END

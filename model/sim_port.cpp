@@ -15,6 +15,8 @@ extern "C" const char* __asan_default_options() {
 }
 #endif
 
+GVT_MODEL_BEGIN
+
 namespace gvt::sim {
 
 constinit World world;
@@ -287,3 +289,5 @@ namespace gvt {
 }
 
 }  // namespace gvt
+
+GVT_MODEL_END

@@ -15,6 +15,7 @@
 
 #include "arch/x86_64/context.hpp"
 #include "core/port.hpp"
+#include "model/coverage.hpp"
 #include "platform/linux/sanitizer.hpp"
 
 namespace gvt::sim {
@@ -183,6 +184,8 @@ class World {
 extern World world;
 extern std::byte sim_stacks[kMaxVirtual + kMaxGreenStacks][kStackBytes];
 
+GVT_MODEL_BEGIN
+
 template <class T>
 class Atomic {
  public:
@@ -191,20 +194,21 @@ class Atomic {
   Atomic(const Atomic&) = delete;
   Atomic& operator=(const Atomic&) = delete;
 
-  T load(std::memory_order) const noexcept {
+  GVT_NOT_COUNTED T load(std::memory_order) const noexcept {
     world.point();
     return value_;
   }
-  void store(T value, std::memory_order) noexcept {
+  GVT_NOT_COUNTED void store(T value, std::memory_order) noexcept {
     world.point();
     put(value);
   }
-  T exchange(T value, std::memory_order) noexcept {
+  GVT_NOT_COUNTED T exchange(T value, std::memory_order) noexcept {
     world.point();
     return put(value);
   }
-  bool compare_exchange_strong(T& expected, T desired, std::memory_order,
-                               std::memory_order = std::memory_order_seq_cst) noexcept {
+  GVT_NOT_COUNTED bool compare_exchange_strong(
+      T& expected, T desired, std::memory_order,
+      std::memory_order = std::memory_order_seq_cst) noexcept {
     world.point();
     if (value_ != expected) {
       expected = value_;
@@ -213,23 +217,24 @@ class Atomic {
     put(desired);
     return true;
   }
-  bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
-                             std::memory_order failure = std::memory_order_seq_cst) noexcept {
+  GVT_NOT_COUNTED bool compare_exchange_weak(
+      T& expected, T desired, std::memory_order success,
+      std::memory_order failure = std::memory_order_seq_cst) noexcept {
     return compare_exchange_strong(expected, desired, success, failure);
   }
-  T fetch_add(T n, std::memory_order) noexcept {
+  GVT_NOT_COUNTED T fetch_add(T n, std::memory_order) noexcept {
     world.point();
     return put(static_cast<T>(value_ + n));
   }
-  T fetch_sub(T n, std::memory_order) noexcept {
+  GVT_NOT_COUNTED T fetch_sub(T n, std::memory_order) noexcept {
     world.point();
     return put(static_cast<T>(value_ - n));
   }
-  T fetch_or(T n, std::memory_order) noexcept {
+  GVT_NOT_COUNTED T fetch_or(T n, std::memory_order) noexcept {
     world.point();
     return put(static_cast<T>(value_ | n));
   }
-  T fetch_and(T n, std::memory_order) noexcept {
+  GVT_NOT_COUNTED T fetch_and(T n, std::memory_order) noexcept {
     world.point();
     return put(static_cast<T>(value_ & n));
   }
@@ -254,17 +259,19 @@ struct Port : Arch, Sanitizer {
 
   static void pause() noexcept { world.give_way(); }
   static void relinquish() noexcept { world.give_way(); }
-  static u64 now_ns() noexcept {
+  GVT_NOT_COUNTED static u64 now_ns() noexcept {
     world.point();
     return world.now_ns();
   }
-  static void wait(Atomic<u32>& word, u32 expected, u64 deadline_ns) noexcept {
+  GVT_NOT_COUNTED static void wait(Atomic<u32>& word, u32 expected, u64 deadline_ns) noexcept {
     world.wait(&word, &word.plain(), expected, deadline_ns);
   }
-  static void wake(Atomic<u32>& word) noexcept { world.wake(&word); }
+  GVT_NOT_COUNTED static void wake(Atomic<u32>& word) noexcept { world.wake(&word); }
   static void* current() noexcept { return world.current; }
   static void set_current(void* worker) noexcept { world.current = worker; }
 };
+
+GVT_MODEL_END
 
 // The stacks of green threads. Their lowest bytes hold a mark that tells an overflow afterwards.
 class Memory {

@@ -16,8 +16,11 @@
 #include <vector>
 
 #include "core/types.hpp"
+#include "model/coverage.hpp"
 
 namespace gvt::spec {
+
+GVT_MODEL_BEGIN
 
 // ---- one thread ----
 
@@ -362,5 +365,7 @@ class Spec {
     return live == 0 && spawned == ended && sleepers.empty() && queue.empty();
   }
 };
+
+GVT_MODEL_END
 
 }  // namespace gvt::spec

@@ -9,26 +9,9 @@
 #include <ostream>
 
 #include "model/bytes.hpp"
-
-// A fuzzing engine shall look for new paths in core, not in the references beside it: counting both
-// costs several times as much and fills the corpus with what only the references tell apart. What
-// lies between these two is not instrumented; calls into core go through really().
-#if defined(__clang__)
-#define GVT_MODEL_BEGIN \
-  _Pragma("clang attribute push(__attribute__((no_sanitize(\"coverage\"))), apply_to = function)")
-#define GVT_MODEL_END _Pragma("clang attribute pop")
-#else
-#define GVT_MODEL_BEGIN
-#define GVT_MODEL_END
-#endif
+#include "model/coverage.hpp"
 
 namespace gvt::model {
-
-// Calls f, which calls core: one instrumented function per place.
-template <class F>
-[[gnu::noinline]] decltype(auto) really(F&& f) {
-  return f();
-}
 
 GVT_MODEL_BEGIN
 
