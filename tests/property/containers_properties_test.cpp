@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // containers_properties_test.cpp - every container of core beside its reference, with generated
-// programs (model/containers.hpp), and the properties of the bytes that programs come from.
+// programs (model/containers.hpp), the properties of the bytes that programs come from, and those
+// of deadlines.
 // RapidCheck prints the seed; a failure prints the shrunk program and its token, which
 // fuzz/fz_* --token replays.
 //   containers_properties_test [NAME...]   only these properties; --list names them
@@ -9,6 +10,7 @@
 #include <rapidcheck.h>
 
 #include <chrono>
+#include <cmath>
 #include <csetjmp>
 #include <cstdio>
 #include <cstdlib>
@@ -17,6 +19,7 @@
 #include <sstream>
 #include <string>
 
+#include "gvthread/gvthread.hpp"
 #include "model/containers.hpp"
 
 namespace {
@@ -143,6 +146,50 @@ void reader_property() {
   RC_ASSERT((end.number64() == 0 && end.below(bound) == 0 && !end.flag() && end.number16() == 0));
 }
 
+// ---- deadlines ----
+
+u64 clock_ns = 0;
+
+// So many units from now: never earlier, and what no clock will show is never, not soon. INV-TMR-1
+template <class Duration>
+void deadline_after(long long count) {
+  const Duration from_now(count);
+  const __int128 ns =
+      __int128{count} * Duration::period::num * std::nano::den / Duration::period::den;
+  const __int128 sum = clock_ns + (ns > 0 ? ns : 0);
+  RC_ASSERT(Deadline(from_now).ns() == (sum >= __int128{kNever} ? kNever : static_cast<u64>(sum)));
+  // Floating-point seconds lose digits, but no order of magnitude.
+  const std::chrono::duration<double> seconds(from_now);
+  const long double due = static_cast<long double>(seconds.count()) * 1e9L;
+  const long double there = static_cast<long double>(clock_ns) + (due > 0 ? due : 0);
+  const u64 floating = Deadline(seconds).ns();
+  RC_ASSERT(floating >= clock_ns);
+  if (there < 0.999L * static_cast<long double>(kNever))
+    RC_ASSERT(std::abs(static_cast<long double>(floating) - there) <= 1 + there / 1e15L);
+  if (there > 1.001L * static_cast<long double>(kNever)) RC_ASSERT(floating == kNever);
+}
+
+void deadline_property() {
+  const auto some_number = [] {
+    return rc::gen::oneOf(
+        rc::gen::inRange<u64>(0, 1000), rc::gen::arbitrary<u64>(),
+        rc::gen::map(
+            rc::gen::pair(rc::gen::inRange<u32>(0, 64), rc::gen::inRange<u64>(0, 4)),
+            [](const std::pair<u32, u64>& p) { return (u64{1} << p.first) + p.second - 2; }));
+  };
+  clock_ns = std::min(*some_number(), kNever - 1);
+  const auto count = static_cast<long long>(*some_number());
+  switch (*rc::gen::inRange<u32>(0, 6)) {
+    case 0: deadline_after<std::chrono::nanoseconds>(count); break;
+    case 1: deadline_after<std::chrono::microseconds>(count); break;
+    case 2: deadline_after<std::chrono::milliseconds>(count); break;
+    case 3: deadline_after<std::chrono::duration<long long>>(count); break;
+    case 4: deadline_after<std::chrono::duration<long long, std::ratio<3600>>>(count); break;
+    default: deadline_after<std::chrono::duration<long long, std::ratio<1, 60>>>(count); break;
+  }
+  ++operations;
+}
+
 // ---- error codes ----
 
 // The number of a code is part of the interface, its name is what users read.
@@ -175,6 +222,7 @@ const Property kProperties[] = {
     {"park", "the thread's word is a permit, a wait and a life", container_property<ParkRig>},
     {"config", "the configuration is a table of ranges", container_property<ConfigRig>},
     {"idle", "the idle set is a set and a number", container_property<IdleRig>},
+    {"deadline", "so long from now is no earlier, or never", deadline_property},
     {"errors", "each error code has its name", errors_property},
     {"sections", "every byte string splits into sections, and joined sections split again",
      sections_property},
@@ -199,6 +247,8 @@ bool known(const std::string& name) {
 }
 
 }  // namespace
+
+u64 gvt::now_ns() noexcept { return clock_ns; }
 
 void gvt::panic(const char* invariant, const char* condition, const char* file, int line) noexcept {
   if (!panic_lands) {
