@@ -8,6 +8,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <ostream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -27,13 +29,6 @@ using test::make_nodes;
 using test::Node;
 using P = LinuxPort;
 
-template <class Q, u32 capacity, QueueKind kind = QueueKind::simple>
-struct Case {
-  using Queue = Q;
-  static constexpr u32 kCapacity = capacity;
-  static constexpr QueueKind kKind = kind;
-};
-
 // LockFreeReadyQueue with indexes that wrap after two pushes.
 template <u32 capacity>
 struct WrappingQueue : LockFreeReadyQueue<P, Node, capacity> {
@@ -47,32 +42,84 @@ static_assert(ReadyQueue<LockFreeReadyQueue<P, Node>, Node>);
 static_assert(ReadyQueue<SelectedReadyQueue<P, Node>, Node>);
 static_assert(ReadyQueue<WrappingQueue<4>, Node>);
 
-using Cases =
-    testing::Types<Case<SimpleReadyQueue<P, Node, 2>, 2>, Case<SimpleReadyQueue<P, Node, 4>, 4>,
-                   Case<SimpleReadyQueue<P, Node>, 256>, Case<LockFreeReadyQueue<P, Node, 2>, 2>,
-                   Case<LockFreeReadyQueue<P, Node, 4>, 4>, Case<LockFreeReadyQueue<P, Node>, 256>,
-                   Case<WrappingQueue<2>, 2>, Case<WrappingQueue<4>, 4>,
-                   Case<WrappingQueue<256>, 256>,
-                   Case<SelectedReadyQueue<P, Node>, 256, QueueKind::simple>,
-                   Case<SelectedReadyQueue<P, Node>, 256, QueueKind::lock_free>>;
+// A queue of any type: the tests are compiled once, not once for each of the types.
+class AnyQueue {
+ public:
+  AnyQueue() = default;
+  AnyQueue(const AnyQueue&) = delete;
+  AnyQueue& operator=(const AnyQueue&) = delete;
+  virtual ~AnyQueue() = default;
+  virtual void push(u32 worker, Node& node) noexcept = 0;
+  virtual void push_all(u32 worker, List<Node>& batch) noexcept = 0;
+  virtual void push_global(List<Node>& batch) noexcept = 0;
+  virtual Node* pop(u32 worker) noexcept = 0;
+  virtual Node* steal(u32 worker) noexcept = 0;
+  virtual bool any_ready() const noexcept = 0;
+  virtual bool consistent(u32 limit) const noexcept = 0;
+};
 
-template <class C>
-class ReadyQueueTest : public testing::Test {
+template <class Q, QueueKind kind>
+class QueueOf final : public AnyQueue {
+ public:
+  QueueOf(u32 workers, u32 max_threads)
+      : workers_(workers),
+        max_threads_(max_threads),
+        memory_(Q::required_bytes(workers, max_threads)) {
+    queue_.init(memory_.data(), workers, max_threads, kind);
+  }
+  void push(u32 worker, Node& node) noexcept override { queue_.push(worker, node); }
+  void push_all(u32 worker, List<Node>& batch) noexcept override { queue_.push_all(worker, batch); }
+  void push_global(List<Node>& batch) noexcept override { queue_.push_global(batch); }
+  Node* pop(u32 worker) noexcept override { return queue_.pop(worker); }
+  Node* steal(u32 worker) noexcept override { return queue_.steal(worker); }
+  bool any_ready() const noexcept override { return queue_.any_ready(); }
+  bool consistent(u32 limit) const noexcept override {
+    return model::consistent(queue_, memory_.data(), workers_, max_threads_, limit);
+  }
+
+ private:
+  const u32 workers_;
+  const u32 max_threads_;
+  test::AlignedBytes memory_;
+  Q queue_;
+};
+
+struct Case {
+  const char* name;
+  u32 capacity;
+  std::unique_ptr<AnyQueue> (*make)(u32 workers, u32 max_threads);
+};
+
+template <class Q, QueueKind kind = QueueKind::simple>
+std::unique_ptr<AnyQueue> make(u32 workers, u32 max_threads) {
+  return std::make_unique<QueueOf<Q, kind>>(workers, max_threads);
+}
+
+const Case kCases[] = {
+    {"simple_2", 2, make<SimpleReadyQueue<P, Node, 2>>},
+    {"simple_4", 4, make<SimpleReadyQueue<P, Node, 4>>},
+    {"simple", 256, make<SimpleReadyQueue<P, Node>>},
+    {"lock_free_2", 2, make<LockFreeReadyQueue<P, Node, 2>>},
+    {"lock_free_4", 4, make<LockFreeReadyQueue<P, Node, 4>>},
+    {"lock_free", 256, make<LockFreeReadyQueue<P, Node>>},
+    {"wrapping_2", 2, make<WrappingQueue<2>>},
+    {"wrapping_4", 4, make<WrappingQueue<4>>},
+    {"wrapping", 256, make<WrappingQueue<256>>},
+    {"selected_simple", 256, make<SelectedReadyQueue<P, Node>, QueueKind::simple>},
+    {"selected_lock_free", 256, make<SelectedReadyQueue<P, Node>, QueueKind::lock_free>},
+};
+
+// How a failure names its queue.
+void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
+
+class ReadyQueueTest : public testing::TestWithParam<Case> {
  protected:
-  using Queue = typename C::Queue;
-  static constexpr u32 kCapacity = C::kCapacity;
-
   void start(u32 workers, u32 max_threads = 2048) {
-    memory_ = std::make_unique<test::AlignedBytes>(Queue::required_bytes(workers, max_threads));
-    queue_ = std::make_unique<Queue>();
-    queue_->init(memory_->data(), workers, max_threads, C::kKind);
-    workers_ = workers;
-    max_threads_ = max_threads;
+    queue_ = GetParam().make(workers, max_threads);
   }
-  bool consistent(u32 limit) const {
-    return model::consistent(*queue_, memory_->data(), workers_, max_threads_, limit);
-  }
-  Queue& q() { return *queue_; }
+  static u32 capacity() { return GetParam().capacity; }
+  bool consistent(u32 limit) const { return queue_->consistent(limit); }
+  AnyQueue& q() { return *queue_; }
 
   void push(u32 worker, std::vector<Node>& nodes, u32 begin, u32 end) {
     for (u32 i = begin; i < end; ++i) q().push(worker, nodes[i]);
@@ -98,201 +145,199 @@ class ReadyQueueTest : public testing::Test {
     return v;
   }
 
-  std::unique_ptr<test::AlignedBytes> memory_;
-  std::unique_ptr<Queue> queue_;
-  u32 workers_ = 0;
-  u32 max_threads_ = 0;
+  std::unique_ptr<AnyQueue> queue_;
 };
-TYPED_TEST_SUITE(ReadyQueueTest, Cases);
+INSTANTIATE_TEST_SUITE_P(Queues, ReadyQueueTest, testing::ValuesIn(kCases),
+                         [](const auto& c) { return std::string(c.param.name); });
 
-TYPED_TEST(ReadyQueueTest, Empty) {
+TEST_P(ReadyQueueTest, Empty) {
   for (const u32 workers : {1u, 2u, 3u}) {
-    this->start(workers);
+    start(workers);
     for (u32 w = 0; w < workers; ++w) {
-      EXPECT_EQ(this->q().pop(w), nullptr);
-      EXPECT_EQ(this->q().steal(w), nullptr);
+      EXPECT_EQ(q().pop(w), nullptr);
+      EXPECT_EQ(q().steal(w), nullptr);
     }
-    EXPECT_FALSE(this->q().any_ready());
-    EXPECT_TRUE(this->consistent(0));
+    EXPECT_FALSE(q().any_ready());
+    EXPECT_TRUE(consistent(0));
   }
 }
 
-TYPED_TEST(ReadyQueueTest, One) {
+TEST_P(ReadyQueueTest, One) {
   for (const u32 workers : {1u, 2u}) {
-    this->start(workers);
+    start(workers);
     auto nodes = make_nodes(1);
     for (int i = 0; i < 10; ++i) {
-      this->q().push(0, nodes[0]);
+      q().push(0, nodes[0]);
       EXPECT_TRUE(nodes[0].queued);
-      EXPECT_TRUE(this->q().any_ready());
-      EXPECT_TRUE(this->consistent(1));
-      EXPECT_EQ(this->q().pop(0), &nodes[0]);
+      EXPECT_TRUE(q().any_ready());
+      EXPECT_TRUE(consistent(1));
+      EXPECT_EQ(q().pop(0), &nodes[0]);
       EXPECT_FALSE(nodes[0].queued);
-      EXPECT_FALSE(this->q().any_ready());
+      EXPECT_FALSE(q().any_ready());
     }
   }
 }
 
-TYPED_TEST(ReadyQueueTest, ALocalQueueIsFirstInFirstOut) {
+TEST_P(ReadyQueueTest, ALocalQueueIsFirstInFirstOut) {
   for (const u32 workers : {1u, 2u}) {
-    this->start(workers);
-    auto nodes = make_nodes(this->kCapacity);
+    start(workers);
+    auto nodes = make_nodes(capacity());
     for (int round = 0; round < 3; ++round) {
-      this->push(0, nodes, 0, this->kCapacity);  // full
-      EXPECT_TRUE(this->consistent(this->kCapacity));
-      EXPECT_EQ(this->drain(0), this->numbers(0, this->kCapacity));
+      push(0, nodes, 0, capacity());  // full
+      EXPECT_TRUE(consistent(capacity()));
+      EXPECT_EQ(drain(0), numbers(0, capacity()));
     }
   }
 }
 
-TYPED_TEST(ReadyQueueTest, OneMoreThanFullLosesNothing) {
+TEST_P(ReadyQueueTest, OneMoreThanFullLosesNothing) {
   for (u32 extra = 1; extra <= 3; ++extra) {
-    this->start(1);
-    const u32 count = this->kCapacity + extra;
+    start(1);
+    const u32 count = capacity() + extra;
     auto nodes = make_nodes(count);
-    this->push(0, nodes, 0, count);
-    EXPECT_TRUE(this->consistent(count));
-    auto got = this->drain(0);
+    push(0, nodes, 0, count);
+    EXPECT_TRUE(consistent(count));
+    auto got = drain(0);
     std::sort(got.begin(), got.end());
-    EXPECT_EQ(got, this->numbers(0, count));
-    EXPECT_FALSE(this->q().any_ready());
+    EXPECT_EQ(got, numbers(0, count));
+    EXPECT_FALSE(q().any_ready());
   }
 }
 
-TYPED_TEST(ReadyQueueTest, OverflowGoesToTheGlobalQueueWhereOthersFindIt) {
-  this->start(2);
-  const u32 count = this->kCapacity * 5 + 1;
+TEST_P(ReadyQueueTest, OverflowGoesToTheGlobalQueueWhereOthersFindIt) {
+  start(2);
+  const u32 count = capacity() * 5 + 1;
   auto nodes = make_nodes(count);
-  this->push(0, nodes, 0, count);
-  EXPECT_TRUE(this->consistent(count));
+  push(0, nodes, 0, count);
+  EXPECT_TRUE(consistent(count));
   std::vector<u32> got;
   // Worker 1 does not steal here: what it pops lies in the global queue.
-  while (Node* n = this->q().pop(1)) got.push_back(n->value);
-  EXPECT_GE(got.size(), this->kCapacity * 4);
-  for (const u32 v : this->drain(0)) got.push_back(v);
+  while (Node* n = q().pop(1)) got.push_back(n->value);
+  EXPECT_GE(got.size(), capacity() * 4);
+  for (const u32 v : drain(0)) got.push_back(v);
   std::sort(got.begin(), got.end());
-  EXPECT_EQ(got, this->numbers(0, count));
+  EXPECT_EQ(got, numbers(0, count));
 }
 
 // A push to a full queue must not be dropped, whatever was popped and stolen in between.
-TYPED_TEST(ReadyQueueTest, PushAllBehindAnAlmostFullQueue) {
-  for (u32 there = 0; there <= this->kCapacity; ++there) {
-    this->start(1);
-    const u32 count = there + this->kCapacity + 3;
+TEST_P(ReadyQueueTest, PushAllBehindAnAlmostFullQueue) {
+  for (u32 there = 0; there <= capacity(); ++there) {
+    start(1);
+    const u32 count = there + capacity() + 3;
     auto nodes = make_nodes(count);
-    this->push(0, nodes, 0, there);
+    push(0, nodes, 0, there);
     List<Node> batch;
     for (u32 i = there; i < count; ++i) batch.push_back(nodes[i]);
-    this->q().push_all(0, batch);
+    q().push_all(0, batch);
     ASSERT_TRUE(batch.empty());
-    ASSERT_TRUE(this->consistent(count));
-    auto got = this->drain(0);
+    ASSERT_TRUE(consistent(count));
+    auto got = drain(0);
     std::sort(got.begin(), got.end());
-    ASSERT_EQ(got, this->numbers(0, count));
+    ASSERT_EQ(got, numbers(0, count));
   }
 }
 
-TYPED_TEST(ReadyQueueTest, TheGlobalQueueIsFirstInFirstOutForOneWorker) {
-  this->start(1);
+TEST_P(ReadyQueueTest, TheGlobalQueueIsFirstInFirstOutForOneWorker) {
+  start(1);
   auto nodes = make_nodes(20);
-  this->push_global(nodes, 0, 10);
-  this->push_global(nodes, 10, 20);
-  EXPECT_TRUE(this->q().any_ready());
-  EXPECT_EQ(this->drain(0), this->numbers(0, 20));
+  push_global(nodes, 0, 10);
+  push_global(nodes, 10, 20);
+  EXPECT_TRUE(q().any_ready());
+  EXPECT_EQ(drain(0), numbers(0, 20));
 }
 
-TYPED_TEST(ReadyQueueTest, AWorkerTakesItsShareOfTheGlobalQueue) {
-  this->start(4);
+TEST_P(ReadyQueueTest, AWorkerTakesItsShareOfTheGlobalQueue) {
+  start(4);
   constexpr u32 kMany = 40;
   auto nodes = make_nodes(kMany);
-  this->push_global(nodes, 0, kMany);
-  ASSERT_NE(this->q().pop(0), nullptr);
+  push_global(nodes, 0, kMany);
+  ASSERT_NE(q().pop(0), nullptr);
   // At most kMany / 4 + 1 left the global queue: worker 1 finds some there, without stealing.
   u32 rest = 0;
   for (u32 w = 1; w < 4; ++w) {
-    ASSERT_NE(this->q().pop(w), nullptr);
+    ASSERT_NE(q().pop(w), nullptr);
     ++rest;
   }
   EXPECT_EQ(rest, 3u);
 }
 
-TYPED_TEST(ReadyQueueTest, StealTakesHalfRoundedUp) {
-  std::vector<u32> sizes{1, 2, this->kCapacity - 1, this->kCapacity};
+TEST_P(ReadyQueueTest, StealTakesHalfRoundedUp) {
+  std::vector<u32> sizes{1, 2, capacity() - 1, capacity()};
   for (const u32 size : sizes) {
     if (size == 0) continue;
-    this->start(2);
+    start(2);
     auto nodes = make_nodes(size);
-    this->push(0, nodes, 0, size);
-    Node* first = this->q().steal(1);
+    push(0, nodes, 0, size);
+    Node* first = q().steal(1);
     ASSERT_NE(first, nullptr) << size;
     EXPECT_EQ(first->value, 0u);  // the oldest
     std::vector<u32> thief{first->value};
-    for (const u32 v : this->drain(1)) thief.push_back(v);
-    EXPECT_EQ(thief, this->numbers(0, size - size / 2)) << size;
-    EXPECT_EQ(this->drain(0), this->numbers(size - size / 2, size)) << size;
+    for (const u32 v : drain(1)) thief.push_back(v);
+    EXPECT_EQ(thief, numbers(0, size - size / 2)) << size;
+    EXPECT_EQ(drain(0), numbers(size - size / 2, size)) << size;
   }
 }
 
-TYPED_TEST(ReadyQueueTest, StealLooksAtEveryOtherWorker) {
+TEST_P(ReadyQueueTest, StealLooksAtEveryOtherWorker) {
   for (u32 victim = 0; victim < 4; ++victim) {
     for (u32 thief = 0; thief < 4; ++thief) {
-      this->start(4);
+      start(4);
       auto nodes = make_nodes(1);
-      this->q().push(victim, nodes[0]);
-      EXPECT_EQ(this->q().steal(thief), thief == victim ? nullptr : &nodes[0]);
+      q().push(victim, nodes[0]);
+      EXPECT_EQ(q().steal(thief), thief == victim ? nullptr : &nodes[0]);
     }
   }
 }
 
 // INV-STEAL-2: a lone thread behind a hog can be taken, and stolen back.
-TYPED_TEST(ReadyQueueTest, ALoneThreadCanBeStolen) {
-  this->start(2);
+TEST_P(ReadyQueueTest, ALoneThreadCanBeStolen) {
+  start(2);
   auto nodes = make_nodes(1);
-  this->q().push(0, nodes[0]);
+  q().push(0, nodes[0]);
   for (int i = 0; i < 10; ++i) {
-    EXPECT_EQ(this->q().steal(1), &nodes[0]);
-    EXPECT_EQ(this->q().steal(1), nullptr);
-    EXPECT_EQ(this->q().pop(0), nullptr);
-    this->q().push(1, nodes[0]);
-    EXPECT_EQ(this->q().steal(0), &nodes[0]);
-    this->q().push(0, nodes[0]);
+    EXPECT_EQ(q().steal(1), &nodes[0]);
+    EXPECT_EQ(q().steal(1), nullptr);
+    EXPECT_EQ(q().pop(0), nullptr);
+    q().push(1, nodes[0]);
+    EXPECT_EQ(q().steal(0), &nodes[0]);
+    q().push(0, nodes[0]);
   }
 }
 
-TYPED_TEST(ReadyQueueTest, EverySixtyFirstPopLooksAtTheGlobalQueueFirst) {
-  if (this->kCapacity < 64) {
+TEST_P(ReadyQueueTest, EverySixtyFirstPopLooksAtTheGlobalQueueFirst) {
+  if (capacity() < 64) {
     // A small local queue never holds enough to starve the global one for 61 pops: keep it full.
-    this->start(1);
+    start(1);
     auto nodes = make_nodes(2);
-    this->push_global(nodes, 1, 2);
+    push_global(nodes, 1, 2);
     u32 pops = 0;
-    this->q().push(0, nodes[0]);
+    q().push(0, nodes[0]);
     for (;;) {
-      Node* n = this->q().pop(0);
+      Node* n = q().pop(0);
       ASSERT_NE(n, nullptr);
       ++pops;
       if (n->value == 1) break;
-      this->q().push(0, *n);
+      q().push(0, *n);
       ASSERT_LE(pops, kGlobalInterval);
     }
     EXPECT_EQ(pops, kGlobalInterval);
     return;
   }
-  this->start(1);
+  start(1);
   auto nodes = make_nodes(200);
-  this->push(0, nodes, 0, 199);
-  this->push_global(nodes, 199, 200);
+  push(0, nodes, 0, 199);
+  push_global(nodes, 199, 200);
   for (u32 pops = 1; pops <= 199; ++pops) {
-    const Node* n = this->q().pop(0);
+    const Node* n = q().pop(0);
     ASSERT_NE(n, nullptr);
     EXPECT_EQ(n->value == 199, pops == kGlobalInterval) << pops;
   }
 }
 
-TYPED_TEST(ReadyQueueTest, RandomOperationsOnThreeWorkersLoseNothing) {
+TEST_P(ReadyQueueTest, RandomOperationsOnThreeWorkersLoseNothing) {
   test::Random random(test::printed_seed());
-  const u32 count = this->kCapacity * 3 + 5;
-  this->start(3);
+  const u32 count = capacity() * 3 + 5;
+  start(3);
   auto nodes = make_nodes(count);
   u32 queued = 0;
   for (u32 step = 0; step < 20'000; ++step) {
@@ -303,31 +348,31 @@ TYPED_TEST(ReadyQueueTest, RandomOperationsOnThreeWorkersLoseNothing) {
       case 0:
       case 1:
         if (!node.queued) {
-          this->q().push(w, node);
+          q().push(w, node);
           ++queued;
         }
         break;
       case 2: {
         List<Node> batch;
-        for (u32 n = random.below(this->kCapacity + 2); n > 0; --n) {
+        for (u32 n = random.below(capacity() + 2); n > 0; --n) {
           Node& some = nodes[random.below(count)];
           if (!some.queued) batch.push_back(some);
         }
         queued += batch.count();
         if (random.one_in(2)) {
-          this->q().push_all(w, batch);
+          q().push_all(w, batch);
         } else {
-          this->q().push_global(batch);
+          q().push_global(batch);
         }
         ASSERT_TRUE(batch.empty());
         break;
       }
-      case 3: taken = this->q().steal(w); break;
+      case 3: taken = q().steal(w); break;
       default:
-        taken = this->q().pop(w);
-        for (u32 more = random.below(this->kCapacity); taken != nullptr && more > 0; --more) {
+        taken = q().pop(w);
+        for (u32 more = random.below(capacity()); taken != nullptr && more > 0; --more) {
           --queued;
-          taken = this->q().pop(w);
+          taken = q().pop(w);
         }
         break;
     }
@@ -335,28 +380,28 @@ TYPED_TEST(ReadyQueueTest, RandomOperationsOnThreeWorkersLoseNothing) {
       ASSERT_FALSE(taken->queued);
       --queued;
     }
-    ASSERT_EQ(this->q().any_ready(), queued != 0);
+    ASSERT_EQ(q().any_ready(), queued != 0);
     if (step % 64 == 0) {
-      ASSERT_TRUE(this->consistent(count));
+      ASSERT_TRUE(consistent(count));
       u32 marked = 0;
       for (const Node& n : nodes) marked += n.queued ? 1 : 0;
       ASSERT_EQ(marked, queued);
     }
   }
   for (u32 w = 0; w < 3; ++w) {
-    while (this->q().pop(w) != nullptr) --queued;
+    while (q().pop(w) != nullptr) --queued;
   }
   EXPECT_EQ(queued, 0u);
 }
 
 // One owner, two thieves, all on OS threads of their own: every item is consumed exactly once.
-TYPED_TEST(ReadyQueueTest, OwnerAndTwoThievesConsumeEachItemOnce) {
+TEST_P(ReadyQueueTest, OwnerAndTwoThievesConsumeEachItemOnce) {
   const u32 items = test::scaled(200'000);
-  this->start(3, items);
+  start(3, items);
   auto nodes = make_nodes(items);
   std::vector<std::atomic<u32>> consumed(items);
   std::atomic<u32> total{0};
-  auto& queue = this->q();
+  auto& queue = q();
   const auto take = [&](Node* n) {
     if (n == nullptr) return false;
     consumed[n->value].fetch_add(1, std::memory_order_relaxed);
@@ -387,17 +432,17 @@ TYPED_TEST(ReadyQueueTest, OwnerAndTwoThievesConsumeEachItemOnce) {
   for (auto& t : thieves) t.join();
   for (u32 i = 0; i < items; ++i) ASSERT_EQ(consumed[i].load(), 1u) << i;
   EXPECT_FALSE(queue.any_ready());
-  EXPECT_TRUE(this->consistent(0));
+  EXPECT_TRUE(consistent(0));
 }
 
 // Two items pass through a queue of three workers for ever: what is stolen comes back.
-TYPED_TEST(ReadyQueueTest, FewItemsAmongManyThieves) {
+TEST_P(ReadyQueueTest, FewItemsAmongManyThieves) {
   const u32 rounds = test::scaled(100'000);
-  this->start(3);
+  start(3);
   auto nodes = make_nodes(2);
   std::atomic<u32> taken{0};
-  auto& queue = this->q();
-  this->push(0, nodes, 0, 2);
+  auto& queue = q();
+  push(0, nodes, 0, 2);
   std::vector<std::thread> threads;
   for (u32 w = 0; w < 3; ++w) {
     threads.emplace_back([&, w] {
@@ -420,21 +465,21 @@ TYPED_TEST(ReadyQueueTest, FewItemsAmongManyThieves) {
   EXPECT_EQ(left, 2u);
 }
 
-TYPED_TEST(ReadyQueueTest, ADoublePushPanics) {
-  this->start(2);
+TEST_P(ReadyQueueTest, ADoublePushPanics) {
+  start(2);
   auto nodes = make_nodes(1);
-  this->q().push(0, nodes[0]);
-  EXPECT_PANIC(this->q().push(0, nodes[0]), "INV-RQ-1");
-  EXPECT_PANIC(this->q().push(1, nodes[0]), "INV-RQ-1");
+  q().push(0, nodes[0]);
+  EXPECT_PANIC(q().push(0, nodes[0]), "INV-RQ-1");
+  EXPECT_PANIC(q().push(1, nodes[0]), "INV-RQ-1");
 }
 
-TYPED_TEST(ReadyQueueTest, ANodeMarkedAsNotQueuedIsSeen) {
-  this->start(1);
+TEST_P(ReadyQueueTest, ANodeMarkedAsNotQueuedIsSeen) {
+  start(1);
   auto nodes = make_nodes(1);
-  this->q().push(0, nodes[0]);
+  q().push(0, nodes[0]);
   nodes[0].queued = false;
-  EXPECT_FALSE(this->consistent(1));
-  EXPECT_PANIC((void)this->q().pop(0), "INV-RQ-1");
+  EXPECT_FALSE(consistent(1));
+  EXPECT_PANIC((void)q().pop(0), "INV-RQ-1");
   nodes[0].queued = true;
 }
 
