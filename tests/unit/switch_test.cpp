@@ -40,6 +40,10 @@ constexpr u16 kX87Single = 0x07f;
 extern "C" gvt::u64 gvt_test_probe(void (*f)(void*), void* argument, gvt::u64 pattern);
 // Overwrites the callee-saved registers, calls f(argument), and restores them.
 extern "C" void gvt_test_trash(void (*f)(void*), void* argument);
+// Break the ABI: return with another value in that register.
+extern "C" void gvt_test_break_rbx(void*);
+extern "C" void gvt_test_break_r12(void*);
+extern "C" void gvt_test_break_r15(void*);
 
 asm(R"(
     .macro gvt_test_check reg, offset
@@ -86,6 +90,15 @@ gvt_test_probe:
     .cfi_endproc
     .size gvt_test_probe, . - gvt_test_probe
 
+    .irp reg, rbx, r12, r15
+    .globl gvt_test_break_\reg
+    .type gvt_test_break_\reg, @function
+gvt_test_break_\reg:
+    movq $7, %\reg
+    retq
+    .size gvt_test_break_\reg, . - gvt_test_break_\reg
+    .endr
+
     .globl gvt_test_trash
     .type gvt_test_trash, @function
 gvt_test_trash:
@@ -124,12 +137,9 @@ void resume(void* coroutine) { static_cast<Coroutine*>(coroutine)->resume(); }
 TEST(Switch, TheProbeSeesAChangedRegister) {
   const auto nothing = [](void*) {};
   EXPECT_EQ(gvt_test_probe(nothing, nullptr, 0x1122334455667700), 0u);
-  const auto break_rbx = [](void*) { asm volatile("movq $7, %%rbx" : : : "memory"); };
-  EXPECT_EQ(gvt_test_probe(break_rbx, nullptr, 0x1122334455667700), 32u);
-  const auto break_r15 = [](void*) { asm volatile("movq $7, %%r15" : : : "memory"); };
-  EXPECT_EQ(gvt_test_probe(break_r15, nullptr, 0x1122334455667700), 1u);
-  const auto break_r12 = [](void*) { asm volatile("movq $7, %%r12" : : : "memory"); };
-  EXPECT_EQ(gvt_test_probe(break_r12, nullptr, 0x1122334455667700), 8u);
+  EXPECT_EQ(gvt_test_probe(gvt_test_break_rbx, nullptr, 0x1122334455667700), 32u);
+  EXPECT_EQ(gvt_test_probe(gvt_test_break_r15, nullptr, 0x1122334455667700), 1u);
+  EXPECT_EQ(gvt_test_probe(gvt_test_break_r12, nullptr, 0x1122334455667700), 8u);
 }
 
 TEST(Switch, CalleeSavedRegistersSurvive) {
