@@ -6,7 +6,8 @@
 // prints the shrunk program and its token.
 //   kernel_properties_test [NAME...]   only these properties; --list names them
 //   kernel_properties_test --token T   one program, told step by step; --file F: a raw input
-//   GVT_CASES=N    programs per property;  RC_PARAMS="seed=S max_success=N ..."  RapidCheck's own
+//   GVT_CASES=N    programs per property (default 10 000, with a sanitizer fewer)
+//   RC_PARAMS="seed=S max_success=N ..."   RapidCheck's own
 #include <rapidcheck.h>
 
 #include <chrono>
@@ -20,6 +21,7 @@
 
 #include "model/kernel_rig.hpp"
 #include "model/rig.hpp"
+#include "tests/support/build.hpp"
 
 namespace gvt::sim {
 // How RapidCheck prints a counterexample.
@@ -30,6 +32,9 @@ namespace {
 
 using namespace gvt;
 using namespace gvt::sim;
+
+// What takes about ten seconds in each kind of build.
+constexpr u32 kCases = test::kTsan ? 1000 : test::kAsan ? 2000 : 10'000;
 
 u64 operations = 0;  // run so far, while shrinking too
 
@@ -345,7 +350,7 @@ int main(int argc, char** argv) {
     }
     set_parameter(std::string("max_success=") + cases);
   } else if (std::getenv("RC_PARAMS") == nullptr) {
-    set_parameter("max_success=10000");
+    set_parameter("max_success=" + std::to_string(kCases));
   }
   canary = std::getenv("GVT_CANARY") != nullptr;
   bool good = true;
