@@ -35,9 +35,8 @@ struct Config {
   u64 slot_bytes = 16 * 1024 * 1024;  // address space of one stack: a power of two
   QueueKind queue = QueueKind::lock_free;
   GuardMode guards = GuardMode::automatic;
-  u32 warm_stacks = 4096;  // free stacks that keep their pages; those above give them back
-  bool caller_is_worker =
-      true;  // run() makes its caller worker 0; else all workers are threads of ours
+  u32 warm_stacks = 4096;        // free stacks that keep their pages; those above give them back
+  bool caller_is_worker = true;  // run() makes its caller worker 0; else all workers are ours
   friend constexpr bool operator==(const Config&, const Config&) noexcept = default;
 };
 
@@ -58,10 +57,8 @@ constexpr ConfigError check_config(const Config& c) noexcept {
   if (outside(c.max_threads, 1, kMaxThreads)) {
     return {"max_threads", c.max_threads, 1, kMaxThreads, nullptr};
   }
-  if (outside(c.slot_bytes, kMinSlotBytes, kMaxSlotBytes)) {
-    return {"slot_bytes", c.slot_bytes, kMinSlotBytes, kMaxSlotBytes, "a power of two"};
-  }
-  if ((c.slot_bytes & (c.slot_bytes - 1)) != 0) {
+  if (outside(c.slot_bytes, kMinSlotBytes, kMaxSlotBytes) ||
+      (c.slot_bytes & (c.slot_bytes - 1)) != 0) {
     return {"slot_bytes", c.slot_bytes, kMinSlotBytes, kMaxSlotBytes, "a power of two"};
   }
   if (c.max_threads > kMaxStackSpace / c.slot_bytes) {

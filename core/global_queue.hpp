@@ -72,11 +72,6 @@ class GlobalQueue {
     return tail_ != head_;
   }
 
-  u32 count() const noexcept {
-    LockGuard<P> guard(lock_);
-    return tail_ - head_;
-  }
-
   // See List::audit(). memory: that of init().
   template <class Visit>
   const char* audit(const void* memory, u32 max_threads,

@@ -29,8 +29,7 @@ class IdleSet {
   // The worker sleeps unless it finds something in the look that must follow. `searching`: it
   // counted as a searcher, which ends here. True if it was the last one.
   bool announce(u32 worker, bool searching) noexcept {
-    const u64 add =
-        bit(worker) - (searching ? kSearcher : 0);  // wraps to the subtraction that is meant
+    const u64 add = bit(worker) - (searching ? kSearcher : 0);           // wraps round, as is meant
     const u64 before = word_.fetch_add(add, std::memory_order_seq_cst);  // ORD-IDLE-1 (a)
     GVT_INVARIANT("INV-IDLE-2", (before & bit(worker)) == 0);
     return searching && searchers(before) == 1;

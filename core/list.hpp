@@ -43,15 +43,6 @@ class List {
     for (; n > 0 && head_ != nullptr; --n) to.push_back(*pop_front());
   }
 
-  // Moves everything to the end of `to`, in order. O(1).
-  void move_all(List& to) noexcept {
-    if (head_ == nullptr) return;
-    (to.head_ == nullptr ? to.head_ : to.tail_->next) = head_;
-    to.tail_ = tail_;
-    to.count_ += count_;
-    *this = List{};
-  }
-
   // For audits of what may be corrupt: the broken invariant, or null. visit(node) says the same of
   // each node, in order, before it is followed. Bounded by `limit`.
   template <class Visit>
@@ -64,14 +55,6 @@ class List {
       last = node;
     }
     return node == nullptr && (count_ == 0 || last == tail_) ? nullptr : "INV-RQ-2";
-  }
-
-  // True when count, links and ends agree. O(n), for tests; bounded by `limit` nodes.
-  bool check_consistency(u32 limit) const noexcept {
-    const auto queued = [](const T* node) {
-      return node != nullptr && node->queued ? nullptr : "INV-RQ-1";
-    };
-    return audit(limit, queued) == nullptr;
   }
 
  private:

@@ -32,8 +32,8 @@ class LockFreeReadyQueue {
     workers_ = workers;
     for (u32 w = 0; w < workers; ++w) {
       new (&locals_[w]) Local{};
-      locals_[w].head.store(first_index,
-                            std::memory_order_relaxed);  // before any other worker exists
+      // Relaxed: before any other worker exists.
+      locals_[w].head.store(first_index, std::memory_order_relaxed);
       locals_[w].tail.store(first_index, std::memory_order_relaxed);
     }
     global_.init(&locals_[workers], max_threads);
@@ -124,8 +124,7 @@ class LockFreeReadyQueue {
   };
 
   static constexpr u32 kBatchMax = kLocalCapacity / 2 + 1;
-  static constexpr u32 kLonePauses =
-      64;  // some 2 us, beside the 61 us that the thief took to wake up
+  static constexpr u32 kLonePauses = 64;  // some 2 us; the thief took 61 us to wake up
   static constexpr u32 kLonePatience = 16;
 
   // How many pops ahead a control block, and then its stack, is fetched: with many threads each is
@@ -267,9 +266,8 @@ class LockFreeReadyQueue {
   bool consume(Local& local, u32 head, u32 count, T** threads) noexcept {
     GVT_INVARIANT("INV-RING-1", count < kBatchMax);
     for (u32 i = 0; i < count; ++i) threads[i] = get(local, head + i);
-    // ORD-RING-2
     return local.head.compare_exchange_strong(head, head + count, std::memory_order_acq_rel,
-                                              std::memory_order_relaxed);
+                                              std::memory_order_relaxed);  // ORD-RING-2
   }
 
   Local* locals_ = nullptr;

@@ -13,8 +13,8 @@
 
 namespace gvt::core {
 
-using Entry =
-    void (*)(void* worker);  // first function on a new stack; gets the worker that runs it
+// The first function on a new stack; gets the worker that runs it.
+using Entry = void (*)(void* worker);
 
 template <class P>
 concept Port = requires(typename P::template Atomic<u32>& word, typename P::Context& context,

@@ -27,8 +27,8 @@
 
 namespace gvt::core {
 
-inline constexpr u32 kGlobalInterval =
-    61;  // prime, so that it does not fall in step with a program's own period
+// Prime, so that it does not fall in step with a program's own period.
+inline constexpr u32 kGlobalInterval = 61;
 
 template <class Q, class T>
 concept ReadyQueue = requires(Q& q, const Q& cq, u32 worker, u32 max_threads, T& thread,

@@ -109,8 +109,8 @@ class Scheduler {
   // Lets all workers that run until quit return as soon as they are idle.
   void quit() noexcept {
     quitting_.store(1, std::memory_order_release);
-    idle_.synchronise();  // ORD-QUIT-1: a worker that announces itself later sees the flag; an
-                          // earlier one is found idle here
+    // ORD-QUIT-1: a worker that announces itself later sees the flag, an earlier one is found idle.
+    idle_.synchronise();
     for (u32 w = 0; w < config_.workers; ++w) {
       if (idle_.claim(w)) signal(workers_[w]);
     }
@@ -515,8 +515,7 @@ class Scheduler {
         if (take_step(*thread, step_wake)) home->make_ready(*thread);
       } else {
         woken.ended.store(1, std::memory_order_release);  // ORD-JOIN-1
-        P::wake(woken.ended);  // by its address alone, which may be another's by now: then a
-                               // spurious wake
+        P::wake(woken.ended);  // by its address, which may be another's by now: a spurious wake
       }
     }
   }
@@ -568,8 +567,8 @@ class Scheduler {
     bool any = false;
     for (u32 i = 0; i < config_.workers; ++i) {
       const u32 owner = (w.index + i) % config_.workers;
-      for (bool more = timers_.earliest_ns(owner) <= now;
-           more;) {  // a batch at a time, until none is due
+      // A batch at a time, until none is due.
+      for (bool more = timers_.earliest_ns(owner) <= now; more;) {
         List<Green> ready;
         more = timers_.expire(owner, now, ready);
         if (ready.empty()) continue;
@@ -604,9 +603,8 @@ class Scheduler {
   }
   // The worker has found nothing. True when its loop shall end.
   bool idle(Worker& w, bool until_drained) noexcept {
-    w.token.store(
-        Worker::kAwake,
-        std::memory_order_relaxed);  // nobody signals before the announcement publishes it
+    // Relaxed: nobody signals before the announcement publishes it.
+    w.token.store(Worker::kAwake, std::memory_order_relaxed);
     idle_.announce(w.index, w.searching);
     w.searching = false;
     // ORD-IDLE-1 (b): the look that must follow the announcement.

@@ -30,8 +30,7 @@ class SleepHeap {
   // Holds sleepers 0 .. capacity-1, each at most once. memory: required_bytes(capacity) zero bytes,
   // 64-byte aligned.
   void init(std::byte* memory, u32 capacity) noexcept {
-    entries_ =
-        reinterpret_cast<Entry*>(memory) + (kArity - 1);  // so that siblings begin a cache line
+    entries_ = reinterpret_cast<Entry*>(memory) + (kArity - 1);  // siblings begin a cache line
     places_ = reinterpret_cast<u32*>(memory + entry_bytes(capacity));
     capacity_ = capacity;
     count_ = 0;

@@ -49,8 +49,6 @@ class SlotPool {
     fresh_ = 0;
   }
 
-  u32 capacity() const noexcept { return capacity_; }
-
   // A free slot, or kNone when every slot is in use. `shard`: the caller's worker, or kNone on a
   // foreign OS thread. `make_fresh(first, count)` is asked, depot lock held, how many of these
   // slots may be used for the first time. O(1) and one uncontended lock in the common case.

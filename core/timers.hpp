@@ -114,8 +114,7 @@ class Timers {
   // The worker is awake again.
   void unkeep(u32 worker) noexcept {
     LockGuard<P> guard(keeper_lock_);
-    if (keeper_ != worker)
-      return;  // never was, or another worker has taken over for an earlier deadline
+    if (keeper_ != worker) return;  // never was, or another keeps an earlier deadline now
     keeper_ = kNobody;
     armed_ns_ = kNever;
   }

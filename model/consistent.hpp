@@ -4,7 +4,7 @@
 // more.
 #pragma once
 
-#include "core/types.hpp"
+#include "core/list.hpp"
 
 namespace gvt::model {
 
@@ -19,6 +19,16 @@ bool consistent(const Queue& queue, const void* memory, u32 workers, u32 max_thr
     return good ? nullptr : "INV-RQ-1";
   };
   return queue.audit(memory, workers, max_threads, visit) == nullptr;
+}
+
+// A list: count, links and ends agree, each node is marked as queued, and there are at most
+// `limit`.
+template <class T>
+bool consistent(const core::List<T>& list, u32 limit) noexcept {
+  const auto visit = [](const T* node) {
+    return node != nullptr && node->queued ? nullptr : "INV-RQ-1";
+  };
+  return list.audit(limit, visit) == nullptr;
 }
 
 // Timers: in order, and at most `limit` sleepers.

@@ -7,6 +7,7 @@
 #include <deque>
 
 #include "core/list.hpp"
+#include "model/consistent.hpp"
 #include "model/containers/program.hpp"
 
 namespace gvt::model {
@@ -56,7 +57,7 @@ class ListRig {
         break;
       }
       case 3: {
-        really([&] { real_[from].move_all(real_[to]); });
+        really([&] { real_[from].move_front(~u32{0}, real_[to]); });
         while (!reference_[from].empty()) move_one(from, to);
         break;
       }
@@ -120,17 +121,16 @@ class ListRig {
     if (reference.empty()) return;
     Node& node = nodes_[reference[which / 2 % reference.size()]];
     const auto noticed = [&] {
-      return really([&] { return !real_[list].check_consistency(node_count_); });
+      return really([&] { return !consistent(real_[list], node_count_); });
     };
     if (which % 2 == 0) {
       node.queued = false;
-      check.that("INV-RQ-1", "a node's mark is lost, and check_consistency finds nothing",
-                 noticed());
+      check.that("INV-RQ-1", "a node's mark is lost, and the audit finds nothing", noticed());
       node.queued = true;
     } else {
       Node* const next = node.next;
       node.next = next == nullptr ? &node : nullptr;  // a loop, or a part cut off
-      check.that("INV-RQ-2", "a link is wrong, and check_consistency finds nothing", noticed());
+      check.that("INV-RQ-2", "a link is wrong, and the audit finds nothing", noticed());
       node.next = next;
     }
   }
@@ -148,11 +148,10 @@ class ListRig {
   void look_closely(u32 list, Checker& check) {
     const auto& real = real_[list];
     const auto& reference = reference_[list];
-    check.that("INV-RQ-2", "check_consistency",
-               really([&] { return real.check_consistency(node_count_); }));
+    check.that("INV-RQ-2", "audit", really([&] { return consistent(real, node_count_); }));
     if (!reference.empty()) {
-      check.that("INV-RQ-2", "check_consistency with a bound too low",
-                 !real.check_consistency(static_cast<u32>(reference.size()) - 1));
+      check.that("INV-RQ-2", "audit with a bound too low",
+                 !consistent(real, static_cast<u32>(reference.size()) - 1));
     }
     const Node* node = real.front();
     for (usize i = 0; i < reference.size() && check.ok(); ++i, node = node->next) {

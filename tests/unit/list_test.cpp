@@ -7,6 +7,7 @@
 
 #include <deque>
 
+#include "model/consistent.hpp"
 #include "tests/support/death.hpp"
 #include "tests/support/ports.hpp"
 #include "tests/support/random.hpp"
@@ -24,7 +25,7 @@ TEST(List, Empty) {
   EXPECT_EQ(list.count(), 0u);
   EXPECT_EQ(list.front(), nullptr);
   EXPECT_EQ(list.pop_front(), nullptr);
-  EXPECT_TRUE(list.check_consistency(0));
+  EXPECT_TRUE(model::consistent(list, 0));
 }
 
 TEST(List, One) {
@@ -34,8 +35,8 @@ TEST(List, One) {
   EXPECT_TRUE(node.queued);
   EXPECT_EQ(list.front(), &node);
   EXPECT_EQ(list.count(), 1u);
-  EXPECT_TRUE(list.check_consistency(1));
-  EXPECT_FALSE(list.check_consistency(0));
+  EXPECT_TRUE(model::consistent(list, 1));
+  EXPECT_FALSE(model::consistent(list, 0));
   EXPECT_EQ(list.pop_front(), &node);
   EXPECT_FALSE(node.queued);
   EXPECT_EQ(node.next, nullptr);
@@ -48,7 +49,7 @@ TEST(List, FirstInFirstOut) {
   auto nodes = make_nodes(5);
   NodeList list;
   for (Node& n : nodes) list.push_back(n);
-  EXPECT_TRUE(list.check_consistency(5));
+  EXPECT_TRUE(model::consistent(list, 5));
   for (Node& n : nodes) EXPECT_EQ(list.pop_front(), &n);
   EXPECT_TRUE(list.empty());
 }
@@ -72,15 +73,15 @@ TEST(List, MoveAllKeepsOrderAndEmptiesTheSource) {
   auto nodes = make_nodes(6);
   NodeList a;
   NodeList b;
-  a.move_all(b);  // nothing
+  a.move_front(~u32{0}, b);  // nothing
   EXPECT_TRUE(b.empty());
   for (u32 i = 0; i < 3; ++i) a.push_back(nodes[i]);
-  a.move_all(b);  // into an empty one
+  a.move_front(~u32{0}, b);  // into an empty one
   EXPECT_TRUE(a.empty());
   for (u32 i = 3; i < 6; ++i) a.push_back(nodes[i]);
-  a.move_all(b);  // behind others
+  a.move_front(~u32{0}, b);  // behind others
   EXPECT_EQ(b.count(), 6u);
-  EXPECT_TRUE(b.check_consistency(6));
+  EXPECT_TRUE(model::consistent(b, 6));
   for (Node& n : nodes) EXPECT_EQ(b.pop_front(), &n);
   a.push_back(nodes[0]);
   EXPECT_EQ(a.count(), 1u);
@@ -91,14 +92,14 @@ TEST(List, ConsistencySeesABrokenLink) {
   NodeList list;
   for (Node& n : nodes) list.push_back(n);
   nodes[1].next = nullptr;
-  EXPECT_FALSE(list.check_consistency(3));
+  EXPECT_FALSE(model::consistent(list, 3));
   nodes[1].next = &nodes[2];
-  EXPECT_TRUE(list.check_consistency(3));
+  EXPECT_TRUE(model::consistent(list, 3));
   nodes[1].queued = false;
-  EXPECT_FALSE(list.check_consistency(3));
+  EXPECT_FALSE(model::consistent(list, 3));
   nodes[1].queued = true;
   nodes[2].next = &nodes[0];  // a ring: ends at the limit
-  EXPECT_FALSE(list.check_consistency(3));
+  EXPECT_FALSE(model::consistent(list, 3));
 }
 
 TEST(List, RandomOperationsAgainstADeque) {
@@ -134,14 +135,14 @@ TEST(List, RandomOperationsAgainstADeque) {
       }
       default:
         if (random.one_in(8)) {
-          lists[which].move_all(lists[1 - which]);
+          lists[which].move_front(~u32{0}, lists[1 - which]);
           for (Node* n : want[which]) want[1 - which].push_back(n);
           want[which].clear();
         }
     }
     for (u32 i = 0; i < 2; ++i) {
       ASSERT_EQ(lists[i].count(), want[i].size());
-      ASSERT_TRUE(lists[i].check_consistency(64));
+      ASSERT_TRUE(model::consistent(lists[i], 64));
     }
   }
 }
