@@ -343,12 +343,20 @@ TEST(RuntimeRun, OneAfterTheOtherFromDifferentOsThreads) {
 
 TEST_P(RuntimeTest, ASecondCallerOfRun) {
   start();
+  const u32 workers = GetParam().workers;
   Error second = Error::ok;
-  spawn([&] {
-    // It waits too where the workers are OS threads of their own: then it can't be awaited here.
-    if (!GetParam().caller_is_worker) return;
-    std::thread([&] { second = runtime.run(); }).join();
-  });
+  // A thread for each worker, which holds it until all are held: then the first caller is in run().
+  // A worker of its own could be there before it, and the second caller would be the first.
+  std::atomic<u32> held{0};
+  for (u32 w = 0; w < workers; ++w) {
+    spawn([&, w] {
+      held.fetch_add(1);
+      while (held.load() < workers) std::this_thread::yield();
+      // It waits too where the workers are OS threads of their own: then it can't be awaited here.
+      if (w != 0 || !GetParam().caller_is_worker) return;
+      std::thread([&] { second = runtime.run(); }).join();
+    });
+  }
   run();
   EXPECT_EQ(second, GetParam().caller_is_worker ? Error::already_started : Error::ok);
   if (GetParam().caller_is_worker) return;
