@@ -573,6 +573,8 @@ class KernelRig {
         fail("INV-CTX-2", __LINE__, "another runtime");
       if (kernel().run_worker(0, true) != Error::wrong_context)
         fail("INV-RUN-1", __LINE__, "a green thread may run a worker");
+    } else if (Kernel::current_scheduler() != nullptr) {
+      fail("INV-CTX-2", __LINE__, "a foreign OS thread has a runtime");
     }
     finish(self);
   }

@@ -10,6 +10,7 @@
 //   RC_PARAMS="seed=S max_success=N ..."   RapidCheck's own
 #include <rapidcheck.h>
 
+#include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -260,6 +261,92 @@ void audit_corrupt() {
   }
 }
 
+// Every single bit and every two neighbours of the image and of the kernel object, at the first
+// moments of a few runtimes in which threads are queued, asleep, parked, joined and over: a look at
+// each comes back, and what it finds has a name.
+template <class Rig>
+struct EveryBit {
+  static inline u32 looks = 0;
+  static inline u64 flips = 0;
+  static inline u64 found = 0;
+  static inline bool nameless = false;
+
+  static void flip_all(Rig& rig, std::byte* bytes, u64 count) {
+    u8 scratch[128];
+    for (u64 i = 0; i < 16 * count; ++i) {
+      const auto bit = static_cast<std::byte>((i % 2 == 0 ? 1 : 3) << i / 2 % 8);
+      std::byte& byte = bytes[i / 16];
+      byte ^= bit;
+      const core::Finding finding = rig.auditor().full(scratch);
+      u32 cursor = static_cast<u32>(i);
+      (void)rig.auditor().step(cursor);
+      byte ^= bit;
+      ++flips;
+      found += finding.ok() ? 0 : 1;
+      nameless = nameless || (!finding.ok() && finding.invariant == nullptr);
+    }
+  }
+  static void look(Rig& rig, u32) {
+    if (++looks > 12) return;
+    flip_all(rig, rig.image(), rig.image_bytes());
+    flip_all(rig, reinterpret_cast<std::byte*>(&rig.kernel()), sizeof(typename Rig::Kernel));
+    for (u32 id = 0; id < rig.config().max_threads; ++id) {
+      auto& thread = const_cast<Green&>(rig.auditor().threads()[id]);
+      if (core::ParkWord{thread.word.plain()}.phase() == core::Phase::free || thread.queued)
+        continue;
+      u8 scratch[128];
+      const u32 stack = std::exchange(thread.stack, Green::kNoStack);
+      const core::Finding finding = rig.auditor().full(scratch);
+      thread.stack = stack;
+      nameless = nameless || finding.ok();  // parked or running without a stack
+    }
+  }
+  static void run(QueueChoice queue, u8 workers) {
+    Program program;
+    program.shape.workers = workers;
+    program.shape.capacity = 5;
+    program.shape.warm = 1;
+    program.shape.queue = queue;
+    const auto add = [&](u8 script, OpCode code, u8 arg) {
+      program.ops.push_back({script, code, arg});
+    };
+    // One worker is blocked, so that the other one's operations are at no time half done.
+    for (const u8 arg : std::array<u8, 4>{0, 1, 2, 1}) add(0, OpCode::spawn, arg);
+    for (const u8 arg : std::array<u8, 4>{0, 1, 2, 3}) add(0, OpCode::yield, arg);
+    add(0, OpCode::sleep, 6);
+    add(0, OpCode::join, 1);
+    add(1, OpCode::block, 9);
+    add(2, OpCode::yield, 1);
+    add(2, OpCode::sleep, 7);
+    add(2, OpCode::join, 0);
+    add(3, OpCode::yield, 0);
+    add(3, OpCode::park_until, 8);
+    Rig& rig = Rig::instance();
+    looks = 0;
+    flips = found = 0;
+    rig.at_comparison = look;
+    const RunResult result = rig.run(program);
+    rig.at_comparison = nullptr;
+    if (!result.ok()) RC_FAIL(report(program, result));
+    RC_ASSERT(looks > 1u);
+    RC_ASSERT(!nameless);
+    operations += flips;
+    // The rest has many right values: contexts, callables, names, deadlines, generations, counts of
+    // what has happened.
+    std::cout << "  " << kQueueNames[static_cast<u32>(queue)] << ": " << found << " of " << flips
+              << " flips are found, " << looks << " looks" << std::endl;
+    RC_ASSERT(found > flips / 10);
+  }
+};
+
+void audit_every_bit() {
+  for (const u8 workers : std::array<u8, 2>{2, 3}) {
+    EveryBit<AuditRig>::run(QueueChoice::ring_4, workers);
+    EveryBit<KernelRig<SimParts<core::SimpleReadyQueue<Port, Green, 4>, 4>>>::run(
+        QueueChoice::simple_4, workers);
+  }
+}
+
 // ---- the program ----
 
 struct Property {
@@ -282,6 +369,7 @@ constexpr Property kProperties[] = {
     {"kernel_determinism", "a program replays bit for bit from its token", kernel_determinism},
     {"kernel_bytes", "every byte string is a legal program", kernel_bytes},
     {"audit_corrupt", "a look at a corrupt runtime ends, and names what is broken", audit_corrupt},
+    {"audit_every_bit", "whichever bit is flipped", audit_every_bit, true},
 };
 
 int replay(const Bytes& bytes) {
@@ -362,9 +450,9 @@ int main(int argc, char** argv) {
     const auto start = std::chrono::steady_clock::now();
     const std::string text = std::string(property.name) + ": " + property.sentence;
     if (property.once) {
+      bool done = false;
       good = rc::check(text,
                        [&] {
-                         static bool done = false;
                          if (!std::exchange(done, true)) property.run();
                        }) &&
              good;
