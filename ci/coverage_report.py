@@ -4,7 +4,8 @@
 An EXPORT is the JSON of `llvm-cov export` of one program. A branch counts once however often its template was
 instantiated, and each side that any instantiation took is covered. REASONS has lines of the form
     core/file.hpp | a piece of the line's text | why no property reaches this branch
-A reason whose text is no longer in the file is an error: it would hide the next gap.
+A branch without a reason is an error; so is a reason whose text is no longer in the file: it would
+hide the next gap.
 """
 import json
 import os
@@ -97,7 +98,7 @@ def main():
     for name, line, column, side, source, why in gaps:
         print(f"  {name}:{line}:{column}: never {side}: {source}")
         print(f"      {why or 'no reason given'}")
-    good = True
+    good = all(why for *_, why in gaps)
     for reason in reasons:
         if not os.path.exists(reason["file"]) or not any(
                 reason["text"] in line for line in open(reason["file"], encoding="utf-8")):
