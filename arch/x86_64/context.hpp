@@ -30,7 +30,7 @@ inline constexpr u16 kInitialX87Control = 0x37f;  // round to nearest, extended 
 
 }  // namespace gvt::x86_64
 
-// The start of every context: rdx holds the argument of the switch, rbx of the initial frame the
+// The start of every context: rdx holds the argument of the switch, the top of the stack the
 // function. Defined in context.cpp; there unwinding ends.
 extern "C" void gvt_x86_64_start() noexcept;
 
