@@ -11,7 +11,8 @@ namespace gvt::platform_linux {
 class OsThread {
  public:
   // Runs main(argument) on a new OS thread called `name` (at most 15 characters), with all signals
-  // blocked: they are for the program's own threads. Returns 0 or the system's error number.
+  // blocked but faults: they are for the program's own threads. Returns 0 or the system's error
+  // number.
   int start(void (*main)(void*) noexcept, void* argument, const char* name) noexcept;
   void join() noexcept;  // after a start that succeeded
 

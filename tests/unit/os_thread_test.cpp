@@ -20,6 +20,7 @@ struct Seen {
   std::atomic<bool> go_on{false};
   char name[16] = {};
   bool usr1_blocked = false;
+  bool faults_blocked = true;
 };
 
 void observe(void* argument) noexcept {
@@ -27,13 +28,16 @@ void observe(void* argument) noexcept {
   sigset_t blocked;
   pthread_sigmask(SIG_BLOCK, nullptr, &blocked);
   seen->usr1_blocked = sigismember(&blocked, SIGUSR1) == 1 && sigismember(&blocked, SIGINT) == 1;
+  seen->faults_blocked = false;
+  for (const int fault : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS})
+    seen->faults_blocked = seen->faults_blocked || sigismember(&blocked, fault) == 1;
   while (!seen->go_on.load()) {
   }
   pthread_getname_np(pthread_self(), seen->name, sizeof seen->name);
   seen->tid.store(test::own_tid());
 }
 
-TEST(OsThread, RunsMainOnAnotherOsThreadWithItsNameAndNoSignals) {
+TEST(OsThread, RunsMainOnAnotherOsThreadWithItsNameAndNoSignalsButFaults) {
   sigset_t before;
   pthread_sigmask(SIG_BLOCK, nullptr, &before);
   Seen seen;
@@ -45,6 +49,7 @@ TEST(OsThread, RunsMainOnAnotherOsThreadWithItsNameAndNoSignals) {
   EXPECT_NE(seen.tid.load(), test::own_tid());
   EXPECT_STREQ(seen.name, "gvt-test");
   EXPECT_TRUE(seen.usr1_blocked);
+  EXPECT_FALSE(seen.faults_blocked);
   sigset_t after;
   pthread_sigmask(SIG_BLOCK, nullptr, &after);
   for (int s = 1; s < 32; ++s) EXPECT_EQ(sigismember(&before, s), sigismember(&after, s)) << s;
