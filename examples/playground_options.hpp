@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -41,6 +42,7 @@ struct Choice {
   const char* help;
   std::vector<const char*> names;  // in the order of the enumeration
   u32 value;
+  std::string source = "default";
 };
 
 inline u64 cpus() {
@@ -136,6 +138,7 @@ inline void set(Choice& c, std::string_view value, const std::string& source) {
   for (u32 i = 0; i < c.names.size(); ++i) {
     if (value == c.names[i]) {
       c.value = i;
+      c.source = source;
       return;
     }
   }
@@ -251,6 +254,14 @@ inline gvt::Config config_of(const Options& options) {
   if (status.error == gvt::Error::map_limit && status.limit != 0) {
     too_many("threads need more guard pages than this kernel maps (vm.max_map_count)",
              status.limit);
+  }
+  if (status.error == gvt::Error::map_limit && field == "guards")
+    refuse(options.guards.source + ": 'madvise' needs Linux 6.13; allowed: " + status.field.rule);
+  if (status.error == gvt::Error::no_memory) {
+    refuse(slots.source + ": '" + std::to_string(slots.value) + "' slots of " +
+           std::to_string(options.slot_kb.value) +
+           " KiB take more address space than the system gives (" + std::strerror(status.os_errno) +
+           "); allowed: fewer, or a smaller --slot-kb");
   }
   char line[320];
   status.message(line, sizeof line, "start");

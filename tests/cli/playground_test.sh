@@ -115,6 +115,14 @@ if ((limit < 16000000)); then
   fi
 fi
 
+# Less address space than the slots take. (Sanitizers need more themselves, and fail in another way.)
+if ! grep -qE '__(asan|tsan)_init' "$PLAYGROUND"; then
+  before=$(ulimit -Sv)
+  ulimit -Sv 8000000
+  bad "flag --gvthreads" "'2000'" "a smaller --slot-kb" -- --gvthreads 2000
+  ulimit -Sv "$before"
+fi
+
 # ---- good input ----
 
 # good VALUES -- arguments of run: VALUES are KEY=VALUE of the JSON object.
