@@ -101,9 +101,14 @@ class Scheduler {
       if (all_ended()) break;
       P::wait(drain_epoch_, epoch, kNever);
     }
-    drain_waiters_.fetch_sub(1, std::memory_order_relaxed);
     P::wake(drain_epoch_);  // the next waiter, if there are several
+    drain_waiters_.fetch_sub(1, std::memory_order_release);  // ORD-DRAIN-3
     return Error::ok;
+  }
+
+  // False when no OS thread is in wait_drained(): those that were touch the kernel no more.
+  bool has_drain_waiters() const noexcept {
+    return drain_waiters_.load(std::memory_order_acquire) != 0;  // ORD-DRAIN-3
   }
 
   // Lets all workers that run until quit return as soon as they are idle.

@@ -96,8 +96,9 @@ class Runtime {
   Status start(const Config& config = {}) noexcept;
 
   // Runs until every thread has ended (also those spawned meanwhile). The caller's OS thread is
-  // worker 0 for as long; with caller_is_worker = false it just waits. May be called again. One
-  // caller at a time, not on a green thread. Errors: not_started, wrong_context.
+  // worker 0 for as long; with caller_is_worker = false it just waits. May be called again. Not on
+  // a green thread. Errors: not_started, wrong_context, already_started (another OS thread is
+  // worker 0).
   Error run() noexcept;
 
   // No new threads; every wait, present and later, ends with Error::cancelled. run() returns when
@@ -105,7 +106,8 @@ class Runtime {
   Error stop() noexcept;
 
   // Stops, runs until all threads have ended, ends the workers and gives all memory back; start()
-  // may follow. Errors: not_started, wrong_context.
+  // may follow. If another OS thread is in run(), waits until it has left; every other call of this
+  // object must have returned. Errors: not_started, wrong_context.
   Error shutdown() noexcept;
 
   // A new thread that calls f() once. f is moved or copied into the thread's control block: at most

@@ -5,7 +5,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <thread>
 
 #include "gvthread/gvthread.hpp"
 #include "gvthread/kernel.hpp"
@@ -103,7 +102,13 @@ Error Runtime::shutdown() noexcept {
   if (state_ == nullptr) return Error::not_started;
   if (LinuxPort::current() != nullptr) return Error::wrong_context;
   state_->kernel.stop();
-  (void)run();  // only the two errors excluded above
+  // Another OS thread may be in run(), as worker 0 or waiting. Once all threads have ended it is on
+  // its way out, and the memory must stay until it has left.
+  while (run() == Error::already_started) {
+    (void)state_->kernel.wait_drained();
+    LinuxPort::relinquish();
+  }
+  while (state_->kernel.has_drain_waiters()) LinuxPort::relinquish();
   end_helpers(*state_);
   release(state_);
   state_ = nullptr;

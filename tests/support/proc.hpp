@@ -62,6 +62,21 @@ void for_each_task(F&& f) {
   closedir(tasks);
 }
 
+// Whether the OS thread waits in the kernel.
+inline bool sleeps(u32 tid) noexcept {
+  char path[64];
+  std::snprintf(path, sizeof path, "/proc/self/task/%u/status", tid);
+  std::FILE* file = std::fopen(path, "re");
+  if (file == nullptr) return false;
+  char line[256];
+  char state = '?';
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "State: %c", &state) == 1) break;
+  }
+  std::fclose(file);
+  return state == 'S';
+}
+
 // Voluntary and involuntary context switches of one OS thread.
 inline u64 context_switches(u32 tid) noexcept {
   char path[64];

@@ -370,6 +370,31 @@ TEST_P(RuntimeTest, ASecondCallerOfRun) {
   for (auto& t : waiters) t.join();
 }
 
+// The memory stays until the other OS thread has left run().
+TEST_P(RuntimeTest, ShutdownWhileAnotherOsThreadRuns) {
+  for (int round = 0; round < 20; ++round) {
+    start();
+    std::atomic<u32> ended{0};
+    for (int i = 0; i < 10; ++i) {
+      spawn([&] {
+        EXPECT_EQ(park(), Error::cancelled);
+        for (int n = 0; n < 100; ++n) yield();
+        ended.fetch_add(1);
+      });
+    }
+    std::atomic<u32> tid{0};
+    std::thread runner([&] {
+      tid = test::own_tid();
+      EXPECT_EQ(runtime.run(), Error::ok);
+    });
+    // It sleeps in run() only.
+    while (tid == 0 || !test::sleeps(tid)) std::this_thread::yield();
+    EXPECT_EQ(runtime.shutdown(), Error::ok);
+    EXPECT_EQ(ended.load(), 10u);
+    runner.join();
+  }
+}
+
 TEST_P(RuntimeTest, SpawnFromOutsideWhileItRuns) {
   start(256);
   const u32 count = scaled(2000);
