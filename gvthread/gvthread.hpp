@@ -62,7 +62,7 @@ inline constexpr std::size_t kMaxCallableAlign = 16;
 // How start() went.
 struct [[nodiscard]] Status {
   Error error = Error::ok;
-  ConfigError field{};  // with bad_config: which field, its value and bounds
+  ConfigError field{};  // with bad_config and map_limit: which field, its value and bounds
   int os_errno = 0;     // of the call that the system refused
   u64 limit = 0;        // with map_limit: the most max_threads that would do here
 

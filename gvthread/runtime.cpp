@@ -38,6 +38,15 @@ void helper_main(void* argument) noexcept {
   (void)helper->kernel->run_worker(helper->index, false);
 }
 
+// Which field asks for guards that the kernel does not make.
+ConfigError refused_guards(const Config& config, u64 limit) noexcept {
+  if (config.guards == GuardMode::madvise) {
+    return {"guards", static_cast<u64>(config.guards), 0, static_cast<u64>(GuardMode::none),
+            "automatic, mprotect, none"};
+  }
+  return {"max_threads", config.max_threads, 1, limit, nullptr};
+}
+
 u32 first_helper(const Config& config) noexcept { return config.caller_is_worker ? 1 : 0; }
 
 void end_helpers(Runtime::State& state) noexcept {
@@ -62,7 +71,11 @@ Status Runtime::start(const Config& config) noexcept {
   const platform_linux::MapError map =
       memory.map(config, kStateBytes + Kernel::required_bytes(config));
   if (map.error != Error::ok)
-    return {.error = map.error, .os_errno = map.os_errno, .limit = map.limit};
+    return {
+        .error = map.error,
+        .field = map.error == Error::map_limit ? refused_guards(config, map.limit) : ConfigError{},
+        .os_errno = map.os_errno,
+        .limit = map.limit};
   auto* state = new (memory.kernel_memory()) State;
   state->memory = std::move(memory);
   state->kernel.init(config, state->memory.kernel_memory() + kStateBytes, &state->memory);
@@ -208,12 +221,18 @@ std::size_t Status::message(char* buffer, std::size_t size, const char* source) 
                       static_cast<unsigned long long>(field.min),
                       static_cast<unsigned long long>(field.max), field.rule != nullptr ? ", " : "",
                       field.rule != nullptr ? field.rule : "");
-  } else if (error == Error::map_limit && limit != 0) {
+  } else if (error == Error::map_limit && field.rule != nullptr) {
+    n = std::snprintf(buffer, size,
+                      "gvthread: %s: %s = madvise: this kernel has no MADV_GUARD_INSTALL (6.13); "
+                      "allowed: %s",
+                      source, field.field, field.rule);
+  } else if (error == Error::map_limit && field.field != nullptr) {
     n = std::snprintf(
         buffer, size,
-        "gvthread: %s: max_threads needs more guard pages than the kernel maps: 1 to %llu here "
+        "gvthread: %s: %s = %llu is more guard pages than the kernel maps: %llu to %llu here "
         "(vm.max_map_count); raise it, or use a kernel with MADV_GUARD_INSTALL (6.13)",
-        source, static_cast<unsigned long long>(limit));
+        source, field.field, static_cast<unsigned long long>(field.value),
+        static_cast<unsigned long long>(field.min), static_cast<unsigned long long>(field.max));
   } else if (os_errno != 0) {
     n = std::snprintf(buffer, size, "gvthread: %s: %s: %s", source, error_name(error),
                       std::strerror(os_errno));

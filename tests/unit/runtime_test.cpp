@@ -87,9 +87,10 @@ TEST(RuntimeStart, OtherErrorsHaveALineToo) {
   EXPECT_EQ(message_of({.error = Error::already_started}), "gvthread: config: already_started");
   EXPECT_EQ(message_of({.error = Error::thread_start, .os_errno = EAGAIN}),
             std::string("gvthread: config: thread_start: ") + std::strerror(EAGAIN));
-  const std::string limit = message_of({.error = Error::map_limit, .limit = 32000});
-  EXPECT_NE(limit.find("32000"), std::string::npos) << limit;
-  EXPECT_NE(limit.find("vm.max_map_count"), std::string::npos) << limit;
+  EXPECT_EQ(message_of({.error = Error::map_limit,
+                        .field = {"guards", 1, 0, 3, "automatic, mprotect, none"}}),
+            "gvthread: config: guards = madvise: this kernel has no MADV_GUARD_INSTALL (6.13); "
+            "allowed: automatic, mprotect, none");
 }
 
 TEST(RuntimeStart, MoreGuardsThanTheKernelMaps) {
@@ -100,6 +101,12 @@ TEST(RuntimeStart, MoreGuardsThanTheKernelMaps) {
   EXPECT_EQ(status.error, Error::map_limit);
   EXPECT_GT(status.limit, 0u);
   EXPECT_FALSE(runtime.started());
+  const std::string line = message_of(status);
+  EXPECT_NE(line.find("config: max_threads = 1000000 is more guard pages"), std::string::npos)
+      << line;
+  EXPECT_NE(line.find(" 1 to " + std::to_string(status.limit) + " here (vm.max_map_count)"),
+            std::string::npos)
+      << line;
 }
 
 TEST(RuntimeStart, TwiceIsAnErrorAndChangesNothing) {
