@@ -336,7 +336,6 @@ class Scheduler {
     return queue_.pop(w.index);
   }
   [[gnu::noinline]] void bind_stack(Worker& w, Green& thread) noexcept {
-    GVT_INVARIANT("INV-STACK-1", thread.stack == Green::kNoStack);
     u32 slot = Pool::kNone;
     // There are as many stacks as control blocks, so one is free, or on its way back while its
     // pages are given up.
@@ -425,6 +424,7 @@ class Scheduler {
   // a chain of short threads then needs no switch and stays on one hot stack.
   [[gnu::always_inline]] static inline void end_thread(Worker& w, Green& thread) noexcept {
     Scheduler& s = *w.scheduler;
+    GVT_INVARIANT("INV-STACK-1", thread.stack != Green::kNoStack);
     ParkWord before;
     take_step(thread, [&before](ParkWord word) noexcept {
       before = word;

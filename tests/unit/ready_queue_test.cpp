@@ -483,6 +483,18 @@ TEST_P(ReadyQueueTest, ANodeMarkedAsNotQueuedIsSeen) {
   nodes[0].queued = true;
 }
 
+// More threads than exist: each is marked once, so they must be somebody else's.
+TEST(ReadyQueueDeathTest, AGlobalQueueThatIsFullPanics) {
+  GlobalQueue<P, Node> queue;
+  test::AlignedBytes memory(queue.required_bytes(4));
+  queue.init(memory.data(), 4);
+  std::vector<Node> nodes(5);
+  Node* pointers[5];
+  for (int i = 0; i < 5; ++i) pointers[i] = &nodes[static_cast<std::size_t>(i)];
+  queue.push(pointers, 4);
+  EXPECT_PANIC(queue.push(pointers + 4, 1), "INV-GQ-1");
+}
+
 // ---- traps ----
 
 template <class Q>

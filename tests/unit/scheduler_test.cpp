@@ -347,5 +347,45 @@ TEST(SchedulerDeathTest, AStackPointerOutsideOfTheStackPanics) {
       "INV-CTX-2");
 }
 
+TEST(SchedulerDeathTest, AThreadThatEndsOnAWorkerOfAnotherPanics) {
+  EXPECT_PANIC(
+      {
+        Rig<Visible> rig(1, 2);
+        (void)rig.spawn([] {
+          static_cast<Scheduler<Visible>::Worker*>(LinuxPort::current())->current = nullptr;
+        });
+        rig.run();
+      },
+      "INV-CTX-2");
+}
+
+TEST(SchedulerDeathTest, AThreadThatEndsWithoutAStackPanics) {
+  EXPECT_PANIC(
+      {
+        Rig<Visible> rig(1, 2);
+        (void)rig.spawn(
+            [] { Scheduler<Visible>::current_thread()->stack = KernelThread::kNoStack; });
+        rig.run();
+      },
+      "INV-STACK-1");
+}
+
+TEST(SchedulerDeathTest, AnEndedThreadThatIsResumedPanics) {
+  if (test::kSanitized) GTEST_SKIP() << "the sanitizer takes the stack of an ended thread away";
+  EXPECT_PANIC(
+      {
+        Rig<Visible> rig(1, 2);
+        (void)rig.spawn([] {
+          Scheduler<Visible>::yield();  // the other one ends, and switches here
+          auto* w = static_cast<Scheduler<Visible>::Worker*>(LinuxPort::current());
+          w->post = Post::none;
+          LinuxPort::switch_context(w->current->context, w->dead_context, w);
+        });
+        (void)rig.spawn([] {});
+        rig.run();
+      },
+      "INV-SLOT-1");
+}
+
 }  // namespace
 }  // namespace gvt::core
