@@ -328,7 +328,6 @@ class Scheduler {
     Worker* w = current_worker();
     return w != nullptr && w->scheduler == this ? w : nullptr;
   }
-  // Switching.
   // The next ready thread of this worker, or null.
   [[gnu::always_inline]] inline Green* pick(Worker& w) noexcept {
     if (--w.until_timers == 0) [[unlikely]]
@@ -337,8 +336,7 @@ class Scheduler {
   }
   [[gnu::noinline]] void bind_stack(Worker& w, Green& thread) noexcept {
     u32 slot = Pool::kNone;
-    // There are as many stacks as control blocks, so one is free, or on its way back while its
-    // pages are given up.
+    // There are as many stacks as control blocks: one is free, or loses its pages just now.
     while ((slot = stack_pool_.acquire(w.index, [&](u32 first, u32 count) noexcept {
              return stacks_->prepare(first, count);
            })) == Pool::kNone) {
@@ -459,7 +457,6 @@ class Scheduler {
     w.bump_release(Count::ended);
   }
 
-  // Waiting.
   template <class Begin>
   [[gnu::always_inline]] static inline Ended wait(WaitKind kind, u64 deadline_ns,
                                                   Begin&& begin) noexcept {
@@ -537,7 +534,6 @@ class Scheduler {
     return Error::ok;
   }
 
-  // Ready threads and idle workers.
   // The thread has become ready by a step of the caller's. Any OS thread.
   void make_ready(Green& thread) noexcept { push_ready(own_worker(), thread); }
   // w: the caller's worker if it is one of this scheduler's, else null.
