@@ -106,9 +106,12 @@ class Scheduler {
     return Error::ok;
   }
 
-  // False when no OS thread is in wait_drained(): those that were touch the kernel no more.
-  bool has_drain_waiters() const noexcept {
-    return drain_waiters_.load(std::memory_order_acquire) != 0;  // ORD-DRAIN-3
+  // For the end of a drained kernel. False when nobody is still on the way out of wait_drained(),
+  // or of the push that made a thread ready from outside: another runtime's worker that ends a join
+  // of ours has woken nobody yet when the thread may have run and ended already.
+  bool has_guests() const noexcept {
+    return drain_waiters_.load(std::memory_order_acquire) != 0 ||  // ORD-DRAIN-3
+           guests_.load(std::memory_order_acquire) != 0;
   }
 
   // Lets all workers that run until quit return as soon as they are idle.
@@ -540,12 +543,19 @@ class Scheduler {
   [[gnu::always_inline]] inline void push_ready(Worker* w, Green& thread) noexcept {
     if (w != nullptr) {
       queue_.push(w->index, thread);
+      wake_one();
     } else {
-      List<Green> one;
-      one.push_back(thread);
-      queue_.push_global(one);
+      push_from_outside(thread);
     }
+  }
+  [[gnu::noinline]] void push_from_outside(Green& thread) noexcept {
+    // Relaxed: before the push, through which the thread's end, and who sees it, come after this.
+    guests_.fetch_add(1, std::memory_order_relaxed);
+    List<Green> one;
+    one.push_back(thread);
+    queue_.push_global(one);
     wake_one();
+    guests_.fetch_sub(1, std::memory_order_release);  // ORD-DRAIN-3
   }
   // After a push: one idle worker, unless somebody searches already. [INV-IDLE-1]
   [[gnu::always_inline]] inline void wake_one() noexcept {
@@ -668,6 +678,7 @@ class Scheduler {
   typename P::template Atomic<u32> runner_{kNobody};  // the worker that runs until drained
   typename P::template Atomic<u32> drain_waiters_{0};
   typename P::template Atomic<u32> drain_epoch_{0};
+  typename P::template Atomic<u32> guests_{0};  // in push_from_outside()
   typename P::template Atomic<u64> spawned_outside_{0};
 };
 

@@ -121,7 +121,7 @@ Error Runtime::shutdown() noexcept {
     (void)state_->kernel.wait_drained();
     LinuxPort::relinquish();
   }
-  while (state_->kernel.has_drain_waiters()) LinuxPort::relinquish();
+  while (state_->kernel.has_guests()) LinuxPort::relinquish();
   end_helpers(*state_);
   release(state_);
   state_ = nullptr;

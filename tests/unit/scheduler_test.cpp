@@ -318,6 +318,36 @@ TEST(SchedulerTimers, EveryTimeoutIsCounted) {
   EXPECT_EQ(rig.kernel.count(Count::timeouts), 640u);
 }
 
+// ---- the end ----
+
+// Says after each push from outside what the kernel thinks of it.
+template <class P, class T, u32 capacity>
+struct WatchedQueue : LockFreeReadyQueue<P, T, capacity> {
+  void push_global(List<T>& batch) noexcept {
+    LockFreeReadyQueue<P, T, capacity>::push_global(batch);
+    if (after_push != nullptr) after_push();
+  }
+  inline static void (*after_push)() noexcept = nullptr;
+};
+
+// The thread may have run and ended before its pusher has woken a worker: the memory must stay.
+TEST(SchedulerEnd, APushFromOutsideIsAGuestUntilItIsOver) {
+  using Watched = TinyParts<WatchedQueue, 256>;
+  static Scheduler<Watched>* kernel;
+  static u32 seen;
+  seen = 0;
+  Rig<Watched> rig(1, 4);
+  kernel = &rig.kernel;
+  Watched::Queue::after_push = []() noexcept { seen += kernel->has_guests() ? 1 : 0; };
+  EXPECT_FALSE(rig.kernel.has_guests());
+  ASSERT_TRUE(rig.spawn([] { Scheduler<Watched>::yield(); }).ok());
+  EXPECT_FALSE(rig.kernel.has_guests());
+  Watched::Queue::after_push = nullptr;
+  EXPECT_EQ(seen, 1u);
+  rig.run();
+  EXPECT_FALSE(rig.kernel.has_guests());
+}
+
 // ---- panics ----
 
 TEST(SchedulerDeathTest, ABadConfigurationPanics) {
