@@ -111,16 +111,6 @@ class Auditor {
   }
 
  private:
-  // Field by field: in a corrupt image the flag may be no bool at all, and must not be loaded as
-  // one.
-  static bool same(const Config& a, const Config& b) noexcept {
-    return a.workers == b.workers && a.max_threads == b.max_threads &&
-           a.slot_bytes == b.slot_bytes && a.queue == b.queue && a.guards == b.guards &&
-           a.warm_stacks == b.warm_stacks &&
-           reinterpret_cast<const u8&>(a.caller_is_worker) ==
-               reinterpret_cast<const u8&>(b.caller_is_worker);
-  }
-
   using Worker = typename Kernel::Worker;
   static constexpr u8 kQueued = 1, kSleeps = 2, kFree = 4, kStack = 8, kRuns = 16;
   static constexpr u64 kGeneration = ~u64{0} << ParkWord::kGenerationShift;
@@ -143,7 +133,9 @@ class Auditor {
 
   // What never changes after init.
   Finding anchors() const noexcept {
-    if (!same(s_.config_, c_)) return {AuditCode::config, "INV-AUD-1", 0};
+    // As a byte first: a corrupt bool must not be loaded as one.
+    if (reinterpret_cast<const u8&>(s_.config_.caller_is_worker) > 1 || s_.config_ != c_)
+      return {AuditCode::config, "INV-AUD-1", 0};
     const auto is = [this](const void* pointer, u64 offset) { return pointer == memory_ + offset; };
     if (!is(s_.workers_, at_.workers) || !is(s_.threads_, at_.threads) ||
         !is(s_.colds_, at_.colds) || !is(s_.names_, at_.names) || s_.stacks_ != stacks_) {

@@ -43,13 +43,11 @@ concept Port = requires(typename P::template Atomic<u32>& word, typename P::Cont
   // switch.
   { P::fiber_adopt(fiber) } noexcept -> std::same_as<void>;  // the OS thread's own stack
   { P::fiber_create(fiber, stack, usize{0}) } noexcept -> std::same_as<void>;  // lowest byte, size
-  {
-    P::fiber_move(fiber, fiber)
-  } noexcept -> std::same_as<void>;  // from an ended thread to the next on its stack
+  // From an ended thread to the next on its stack.
+  { P::fiber_move(fiber, fiber) } noexcept -> std::same_as<void>;
   { P::fiber_destroy(fiber) } noexcept -> std::same_as<void>;
-  {
-    P::fiber_leave(fiber, fiber, true)
-  } noexcept -> std::same_as<void>;  // from, to, from never resumes
+  // From, to, from never resumes.
+  { P::fiber_leave(fiber, fiber, true) } noexcept -> std::same_as<void>;
   { P::fiber_enter(fiber) } noexcept -> std::same_as<void>;
 };
 
@@ -60,20 +58,16 @@ concept Port = requires(typename P::template Atomic<u32>& word, typename P::Cont
 template <class M>
 concept StackMemory =
     requires(M& m, const M& cm, u32 first, u32 count, const u32* slots, const void* stack) {
-      { cm.top(first) } noexcept -> std::same_as<std::byte*>;  // end of the slot, 16-byte aligned
-      {
-        cm.bottom(first)
-      } noexcept -> std::same_as<std::byte*>;  // lowest usable byte, above the guard
-      { cm.holds(first, stack) } noexcept -> std::same_as<bool>;  // a byte of that stack
-      {
-        m.admit(first, count)
-      } noexcept -> std::same_as<u32>;  // how many more threads may exist, <= count
-      {
-        m.prepare(first, count)
-      } noexcept -> std::same_as<u32>;  // how many of these stacks are usable, <= count
-      {
-        m.discard(slots, count)
-      } noexcept -> std::same_as<void>;  // give the pages of these stacks back
+      // End of the slot, 16-byte aligned; lowest usable byte, above the guard; a byte of that
+      // stack.
+      { cm.top(first) } noexcept -> std::same_as<std::byte*>;
+      { cm.bottom(first) } noexcept -> std::same_as<std::byte*>;
+      { cm.holds(first, stack) } noexcept -> std::same_as<bool>;
+      // How many more threads may exist, and how many of these stacks are usable: <= count.
+      { m.admit(first, count) } noexcept -> std::same_as<u32>;
+      { m.prepare(first, count) } noexcept -> std::same_as<u32>;
+      // Gives the pages of these stacks back.
+      { m.discard(slots, count) } noexcept -> std::same_as<void>;
     };
 
 }  // namespace gvt::core

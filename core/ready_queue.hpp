@@ -34,9 +34,8 @@ template <class Q, class T>
 concept ReadyQueue = requires(Q& q, const Q& cq, u32 worker, u32 max_threads, T& thread,
                               List<T>& batch, void* memory, QueueKind kind) {
   { Q::required_bytes(worker, max_threads) } noexcept -> std::same_as<u64>;
-  {
-    q.init(memory, worker, max_threads, kind)
-  } noexcept -> std::same_as<void>;  // memory: 64-byte aligned
+  // memory: 64-byte aligned.
+  { q.init(memory, worker, max_threads, kind) } noexcept -> std::same_as<void>;
   { q.push(worker, thread) } noexcept -> std::same_as<void>;
   { q.push_all(worker, batch) } noexcept -> std::same_as<void>;  // leaves batch empty
   { q.push_global(batch) } noexcept -> std::same_as<void>;       // any OS thread

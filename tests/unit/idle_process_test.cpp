@@ -89,7 +89,7 @@ int main() {
     return 0;
   }
   const char* text = std::getenv("GVT_IDLE_SECONDS");
-  const int seconds = text != nullptr ? std::atoi(text) : 3;
+  const int seconds = text != nullptr ? std::atoi(text) : 10;
   const auto window = static_cast<gvt::u32>(seconds > 0 ? seconds : 1);
   return idle(gvt::QueueKind::lock_free, window) + idle(gvt::QueueKind::simple, 1) == 0 ? 0 : 1;
 }
