@@ -2,7 +2,7 @@
 //
 // idle_process_test.cpp - 20 000 sleeping threads use no CPU and wake nobody: for some seconds no
 // context switch of any OS thread but the observer's own, and no CPU time. GVT_IDLE_SECONDS sets
-// how long (default 3). Source: proc(5), /proc/self/task/*/status.
+// how long (default 10). Source: proc(5), /proc/self/task/*/status.
 #include <sys/resource.h>
 #include <time.h>
 #include <gvthread/gvthread.hpp>
