@@ -376,6 +376,8 @@ int replay(const Bytes& bytes) {
   Program program;
   decode(bytes.data(), bytes.size(), program);
   narration = stdout;
+  // As fz_sched and kernel_work_conserving ask, whose tokens hold no faults.
+  work_conserving = program.faults.empty();
   const RunResult result = run(program);
   std::fputs(report(program, result).c_str(), stdout);
   std::printf("  trace %016llx, %u operations, %llu steps, %u comparisons: %s\n",
