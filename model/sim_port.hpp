@@ -284,8 +284,9 @@ class Memory {
 
   std::byte* top(u32 slot) const noexcept { return stack(slot) + kStackBytes; }
   std::byte* bottom(u32 slot) const noexcept { return stack(slot) + 64; }
+  // A stack whose guard was refused holds nothing. INV-GUARD-1
   bool holds(u32 slot, const void* address) const noexcept {
-    return address >= bottom(slot) && address < top(slot);
+    return slot < prepared_ && address >= bottom(slot) && address < top(slot);
   }
   u32 admit(u32 first, u32 count) noexcept;
   u32 prepare(u32 first, u32 count) noexcept;
