@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // config.hpp - what a runtime is made of, and the check of each field against its bounds.
-// Tests: tests/unit/config_test.cpp.
+// Invariants: INV-CFG-1. Tests: tests/unit/config_test.cpp.
 #pragma once
 
 #include "core/types.hpp"

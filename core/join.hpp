@@ -2,8 +2,8 @@
 //
 // join.hpp - who waits for a thread's end: nodes on the waiters' own stacks, in a list under the
 // target's join_lock. The exit takes the whole list; a waiter that gives up takes its own node out,
-// unless the exit was faster. Invariants: INV-WAIT-1. Tests: tests/unit/runtime_test.cpp,
-// tests/stress/.
+// unless the exit was faster. Invariants: INV-JOIN-1, INV-WAIT-1. Tests:
+// tests/unit/runtime_test.cpp, tests/stress/.
 #pragma once
 
 #include "core/thread.hpp"

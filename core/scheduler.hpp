@@ -5,8 +5,8 @@
 // straight to it. What may happen only when the old stack is quiet (requeue it, complete its park,
 // free it) is left in Worker::post and done by whoever runs next. A worker's own OS stack is its
 // idle context, entered only when nothing is ready. Invariants: INV-CTX-1, INV-CTX-2, INV-PARK-1,
-// INV-WAKE-1, INV-IDLE-1, INV-SLOT-1, INV-STACK-1, INV-DRAIN-1. Memory orders:
-// docs/memory-order.md. Tests: tests/unit/scheduler_test.cpp, tests/stress/.
+// INV-WAKE-1, INV-IDLE-1, INV-IDLE-3, INV-LIVE-1, INV-SLOT-1, INV-STACK-1, INV-DRAIN-1. Memory
+// orders: docs/memory-order.md. Tests: tests/unit/scheduler_test.cpp, tests/stress/.
 #pragma once
 
 #include "core/config.hpp"

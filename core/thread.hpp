@@ -3,8 +3,8 @@
 // thread.hpp - the control block of a green thread: one cache line that every switch touches, one
 // that only spawn, exit and join touch. Both lie densely in arrays indexed by id: metadata at a
 // stack's stride would all map to one cache set. The control block outlives its threads; the
-// generation in `word` tells them apart. Invariants: INV-CTX-1, INV-CTX-2, INV-SLOT-1. Tests:
-// tests/unit/scheduler_test.cpp.
+// generation in `word` tells them apart. Invariants: INV-CTX-1, INV-CTX-2, INV-REF-1, INV-SLOT-1.
+// Tests: tests/unit/scheduler_test.cpp.
 #pragma once
 
 #include "core/park_word.hpp"
